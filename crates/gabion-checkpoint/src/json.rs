@@ -1,0 +1,232 @@
+//! Reading JSON files with errors that name file and field, and with names that appear twice refused. What the fields mean
+//! lives with their readers.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::error::{CheckpointError, FieldProblem, FileProblem};
+
+/// The longest JSON file that is read into memory: tokenizers of a million tokens stay far below it.
+const MAX_JSON: u64 = 1 << 30;
+
+/// Reads a text file.
+pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
+    let error = |source| CheckpointError::io(path, "read", source);
+    let length = fs::metadata(path).map_err(error)?.len();
+    if length > MAX_JSON {
+        return Err(CheckpointError::file(
+            path,
+            FileProblem::Json(format!("{length} bytes, the limit is {MAX_JSON}")),
+        ));
+    }
+    let bytes = fs::read(path).map_err(error)?;
+    String::from_utf8(bytes).map_err(|error| {
+        CheckpointError::file(
+            path,
+            FileProblem::Json(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())),
+        )
+    })
+}
+
+/// Reads a JSON file whole.
+pub(crate) fn read(path: &Path) -> Result<Value, CheckpointError> {
+    parse_strict(path, &read_text(path)?)
+}
+
+/// Reads a JSON file if it is there.
+pub(crate) fn read_optional(path: &Path) -> Result<Option<Value>, CheckpointError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    read(path).map(Some)
+}
+
+/// Parses JSON and refuses an object that names a field twice.
+pub(crate) fn parse_strict(path: &Path, text: &str) -> Result<Value, CheckpointError> {
+    serde_json::from_str::<Strict>(text)
+        .map(|strict| strict.0)
+        .map_err(|error| CheckpointError::file(path, FileProblem::Json(error.to_string())))
+}
+
+/// The kind of a value, for "found".
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some((name, Strict(value))) = object.next_entry::<String, Strict>()? {
+            if fields.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("`{name}` appears twice")));
+            }
+            fields.insert(name, value);
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
+/// A JSON object together with the file it came from: typed look-ups with errors that name both.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    path: &'a Path,
+    object: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `value`, which must be an object.
+    pub(crate) fn of(path: &'a Path, value: &'a Value) -> Result<Self, CheckpointError> {
+        match value {
+            Value::Object(object) => Ok(Fields { path, object }),
+            other => Err(CheckpointError::file(
+                path,
+                FileProblem::Json(format!("holds {}, expected an object", kind(other))),
+            )),
+        }
+    }
+
+    /// The field, with `null` counted as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    fn typed<T>(
+        &self,
+        name: &str,
+        expected: &'static str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match read(value) {
+            Some(it) => Ok(Some(it)),
+            None => Err(CheckpointError::field(
+                self.path,
+                name,
+                FieldProblem::Type {
+                    expected,
+                    found: describe(value),
+                },
+            )),
+        }
+    }
+
+    fn required<T>(&self, name: &str, expected: &'static str, value: Option<T>) -> Result<T, CheckpointError> {
+        value.ok_or_else(|| CheckpointError::field(self.path, name, FieldProblem::Missing { expected }))
+    }
+
+    /// An optional string.
+    pub(crate) fn string(&self, name: &str) -> Result<Option<&'a str>, CheckpointError> {
+        self.typed(name, "a string", Value::as_str)
+    }
+
+    /// An optional boolean.
+    pub(crate) fn bool(&self, name: &str) -> Result<Option<bool>, CheckpointError> {
+        self.typed(name, "a boolean", Value::as_bool)
+    }
+
+    /// An optional whole number that is not negative.
+    pub(crate) fn size(&self, name: &str) -> Result<Option<usize>, CheckpointError> {
+        self.typed(name, SIZE, as_size)
+    }
+
+    /// An optional number.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, CheckpointError> {
+        self.typed(name, NUMBER, Value::as_f64)
+    }
+
+    /// A whole number that must be there.
+    pub(crate) fn need_size(&self, name: &str) -> Result<usize, CheckpointError> {
+        self.required(name, SIZE, self.size(name)?)
+    }
+
+    /// A number that must be there.
+    pub(crate) fn need_number(&self, name: &str) -> Result<f64, CheckpointError> {
+        self.required(name, NUMBER, self.number(name)?)
+    }
+
+    /// A string that must be there.
+    pub(crate) fn need_string(&self, name: &str) -> Result<&'a str, CheckpointError> {
+        self.required(name, "a string", self.string(name)?)
+    }
+}
+
+const SIZE: &str = "a whole number";
+const NUMBER: &str = "a number";
+
+fn as_size(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
+/// A value as it is shown in errors: short ones in full.
+pub(crate) fn describe(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= 40 {
+        format!("`{text}`")
+    } else {
+        kind(value).to_string()
+    }
+}

@@ -1,0 +1,1 @@
+//! Checkpoints: safetensors, GGUF, model folders, tokenizers, load reports, conversion.

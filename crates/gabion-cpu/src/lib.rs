@@ -1,0 +1,1 @@
+//! The SIMD CPU executor: packing, kernels, resident workers.

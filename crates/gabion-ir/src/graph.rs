@@ -1,0 +1,482 @@
+//! The graph: operators in a petgraph store, values as (node, result), use-lists on the edges.
+//!
+//! Node ids are our own and never re-used, unlike petgraph's indices. What is printed, hashed or
+//! compared goes through [`Graph::canonical_order`], so it depends on structure, not on history.
+
+use std::fmt;
+use std::sync::Arc;
+
+use gabion_tensor::{Guard, Relations, TensorType};
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+use crate::op::Results;
+use crate::ops::Op;
+
+/// A node of one graph: stable, never re-used, meaningless in another graph.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub(crate) u32);
+
+impl NodeId {
+    /// The id as a number, for tables indexed by node.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+/// Result number `result` of node `node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value {
+    /// The node that makes it.
+    pub node: NodeId,
+    /// Which of its results.
+    pub result: u32,
+}
+
+impl Value {
+    /// The value `result` of `node`.
+    pub fn new(node: NodeId, result: u32) -> Self {
+        Self { node, result }
+    }
+}
+
+/// An edge: which result of the source is which operand of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Use {
+    /// Result number at the source.
+    pub result: u32,
+    /// Operand number at the target.
+    pub operand: u32,
+}
+
+/// Where in the caller's source a node was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLoc {
+    /// The file as the compiler names it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for SourceLoc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One operator in a graph.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operator with its attributes.
+    pub op: Op,
+    /// The types of its results.
+    pub results: Results,
+    /// The printed names of its results, where somebody named them.
+    pub names: SmallVec<[Option<Arc<str>>; 1]>,
+    /// The module path that built it (`layers.3.self_attn`), carried through every pass.
+    pub scope: Option<Arc<str>>,
+    /// The line that built it.
+    pub loc: Option<SourceLoc>,
+}
+
+/// A graph input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputDecl {
+    /// The name callers bind.
+    pub name: Arc<str>,
+    /// The `input` node.
+    pub node: NodeId,
+}
+
+/// A graph output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputDecl {
+    /// The name callers read.
+    pub name: Arc<str>,
+    /// The value returned.
+    pub value: Value,
+}
+
+/// A pure dataflow graph with named inputs and outputs.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The graph's name.
+    pub name: Arc<str>,
+    store: StableDiGraph<Node, Use, u32>,
+    index_of: Vec<Option<NodeIndex<u32>>>,
+    id_of: FxHashMap<NodeIndex<u32>, NodeId>,
+    inputs: Vec<InputDecl>,
+    outputs: Vec<OutputDecl>,
+    relations: Relations,
+    guards: Vec<Guard>,
+    names: FxHashSet<Arc<str>>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            store: StableDiGraph::default(),
+            index_of: Vec::new(),
+            id_of: FxHashMap::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            relations: Relations::default(),
+            guards: Vec::new(),
+            names: FxHashSet::default(),
+        }
+    }
+
+    /// The inputs, in declaration order.
+    pub fn inputs(&self) -> &[InputDecl] {
+        &self.inputs
+    }
+
+    /// The outputs, in declaration order.
+    pub fn outputs(&self) -> &[OutputDecl] {
+        &self.outputs
+    }
+
+    /// The relations between symbols that the graph's author declared.
+    pub fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
+    /// The relations, to add to.
+    pub fn relations_mut(&mut self) -> &mut Relations {
+        &mut self.relations
+    }
+
+    /// The run-time guards: what the type rules assumed and could not prove.
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
+    }
+
+    /// Adds a guard unless it is there already.
+    pub fn add_guard(&mut self, guard: Guard) {
+        if !self.guards.iter().any(|g| g.constraint == guard.constraint) {
+            self.guards.push(guard);
+        }
+    }
+
+    /// Adds a node. Names that are taken get a numeric suffix.
+    pub fn add_node(&mut self, mut node: Node, operands: &[Value]) -> NodeId {
+        for name in node.names.iter_mut().flatten() {
+            *name = self.claim_name(name);
+        }
+        node.names.resize(node.results.len(), None);
+        let id = NodeId(self.index_of.len() as u32);
+        let index = self.store.add_node(node);
+        self.index_of.push(Some(index));
+        self.id_of.insert(index, id);
+        for (operand, value) in operands.iter().enumerate() {
+            let usage = Use { result: value.result, operand: operand as u32 };
+            self.store.add_edge(self.petgraph_index(value.node), index, usage);
+        }
+        id
+    }
+
+    /// Adds a node without a name, taking scope and place from `like`.
+    pub fn add_like(&mut self, like: NodeId, op: impl Into<Op>, operands: &[Value], results: Results) -> NodeId {
+        let (scope, loc) = (self.node(like).scope.clone(), self.node(like).loc.clone());
+        self.add_node(Node { op: op.into(), results, names: SmallVec::new(), scope, loc }, operands)
+    }
+
+    fn claim_name(&mut self, name: &Arc<str>) -> Arc<str> {
+        let mut free = name.clone();
+        let mut n = 1;
+        while !self.names.insert(free.clone()) {
+            free = format!("{name}_{n}").into();
+            n += 1;
+        }
+        free
+    }
+
+    /// Names a value; a taken name gets a numeric suffix.
+    pub fn set_name(&mut self, value: Value, name: &str) {
+        let old = self.node(value.node).names[value.result as usize].clone();
+        if let Some(old) = old {
+            self.names.remove(&old);
+        }
+        let name = self.claim_name(&name.into());
+        self.node_mut(value.node).names[value.result as usize] = Some(name);
+    }
+
+    /// Declares `node` (an `input` operator) as the next input.
+    pub fn push_input(&mut self, name: impl Into<Arc<str>>, node: NodeId) {
+        self.inputs.push(InputDecl { name: name.into(), node });
+    }
+
+    /// Declares the next output.
+    pub fn push_output(&mut self, name: impl Into<Arc<str>>, value: Value) {
+        self.outputs.push(OutputDecl { name: name.into(), value });
+    }
+
+    /// Removes a node whose results nobody uses; false (and no change) if one is used.
+    pub fn remove_node(&mut self, id: NodeId) -> bool {
+        let used = self.uses(id).next().is_some()
+            || self.outputs.iter().any(|o| o.value.node == id)
+            || self.inputs.iter().any(|i| i.node == id);
+        if used || !self.contains(id) {
+            return false;
+        }
+        let index = self.petgraph_index(id);
+        for name in self.node(id).names.clone().into_iter().flatten() {
+            self.names.remove(&name);
+        }
+        self.store.remove_node(index);
+        self.id_of.remove(&index);
+        self.index_of[id.index()] = None;
+        true
+    }
+
+    /// Every use of `old`, outputs included, becomes a use of `new`.
+    pub fn replace_uses(&mut self, old: Value, new: Value) {
+        let users: Vec<_> = self
+            .store
+            .edges_directed(self.petgraph_index(old.node), Direction::Outgoing)
+            .filter(|e| e.weight().result == old.result)
+            .map(|e| (e.id(), e.target(), e.weight().operand))
+            .collect();
+        for (edge, target, operand) in users {
+            self.store.remove_edge(edge);
+            let usage = Use { result: new.result, operand };
+            self.store.add_edge(self.petgraph_index(new.node), target, usage);
+        }
+        for output in &mut self.outputs {
+            if output.value == old {
+                output.value = new;
+            }
+        }
+    }
+
+    /// Operand `operand` of `node` becomes `value`.
+    pub fn set_operand(&mut self, node: NodeId, operand: usize, value: Value) {
+        let index = self.petgraph_index(node);
+        let old = self
+            .store
+            .edges_directed(index, Direction::Incoming)
+            .find(|e| e.weight().operand as usize == operand)
+            .map(|e| e.id());
+        if let Some(old) = old {
+            self.store.remove_edge(old);
+        }
+        let usage = Use { result: value.result, operand: operand as u32 };
+        self.store.add_edge(self.petgraph_index(value.node), index, usage);
+    }
+
+    /// True if the node is in the graph.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.index_of.get(id.index()).is_some_and(Option::is_some)
+    }
+
+    fn petgraph_index(&self, id: NodeId) -> NodeIndex<u32> {
+        match self.index_of.get(id.index()) {
+            Some(Some(index)) => *index,
+            // Node ids are only made by this graph, and passes drop the ids they remove.
+            _ => panic!("{id:?} is not in graph @{}", self.name),
+        }
+    }
+
+    /// The node.
+    ///
+    /// # Panics
+    /// If it was removed, or belongs to another graph.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.store[self.petgraph_index(id)]
+    }
+
+    /// The node, to change.
+    ///
+    /// # Panics
+    /// As [`Graph::node`].
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        let index = self.petgraph_index(id);
+        &mut self.store[index]
+    }
+
+    /// The operator of a node.
+    pub fn op(&self, id: NodeId) -> &Op {
+        &self.node(id).op
+    }
+
+    /// The type of a value.
+    pub fn value_type(&self, value: Value) -> &TensorType {
+        &self.node(value.node).results[value.result as usize]
+    }
+
+    /// The operands of a node, in order.
+    pub fn operands(&self, id: NodeId) -> SmallVec<[Value; 4]> {
+        let mut operands: SmallVec<[(u32, Value); 4]> = self
+            .store
+            .edges_directed(self.petgraph_index(id), Direction::Incoming)
+            .map(|e| (e.weight().operand, Value::new(self.id_of[&e.source()], e.weight().result)))
+            .collect();
+        operands.sort_unstable_by_key(|(operand, _)| *operand);
+        operands.into_iter().map(|(_, value)| value).collect()
+    }
+
+    fn uses(&self, id: NodeId) -> impl Iterator<Item = (NodeId, Use)> + '_ {
+        self.store
+            .edges_directed(self.petgraph_index(id), Direction::Outgoing)
+            .map(|e| (self.id_of[&e.target()], *e.weight()))
+    }
+
+    /// The operators that use a value as (user, operand number), in id order; outputs are not
+    /// counted (see [`Graph::is_output`]).
+    pub fn users(&self, value: Value) -> Vec<(NodeId, usize)> {
+        let mut users: Vec<_> = self
+            .uses(value.node)
+            .filter(|(_, usage)| usage.result == value.result)
+            .map(|(user, usage)| (user, usage.operand as usize))
+            .collect();
+        users.sort_unstable();
+        users
+    }
+
+    /// True if the value is a graph output.
+    pub fn is_output(&self, value: Value) -> bool {
+        self.outputs.iter().any(|o| o.value == value)
+    }
+
+    /// The only user of a value that is no output.
+    pub fn single_user(&self, value: Value) -> Option<(NodeId, usize)> {
+        match (self.is_output(value), self.users(value).as_slice()) {
+            (false, [user]) => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.store.node_count()
+    }
+
+    /// True without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All nodes in id order, which is the order they were made in.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.index_of.iter().enumerate().filter(|(_, i)| i.is_some()).map(|(n, _)| NodeId(n as u32))
+    }
+
+    /// The petgraph store, for its algorithms; node indices map to ids by [`Graph::id_at`].
+    pub fn petgraph(&self) -> &StableDiGraph<Node, Use, u32> {
+        &self.store
+    }
+
+    /// The id of a petgraph index.
+    pub fn id_at(&self, index: NodeIndex<u32>) -> Option<NodeId> {
+        self.id_of.get(&index).copied()
+    }
+
+    /// Operands before users; inputs first, then depth first from the outputs in order, then what
+    /// no output needs. The order depends on structure alone (dead nodes excepted).
+    ///
+    /// A cycle cannot be ordered: its nodes are left out, which [`crate::verify`] reports.
+    pub fn canonical_order(&self) -> Vec<NodeId> {
+        let mut order = Vec::with_capacity(self.len());
+        let mut state = vec![0u8; self.index_of.len()];
+        for input in &self.inputs {
+            if self.contains(input.node) && state[input.node.index()] == 0 {
+                state[input.node.index()] = 2;
+                order.push(input.node);
+            }
+        }
+        for output in &self.outputs {
+            self.post_order(output.value.node, &mut state, &mut order);
+        }
+        for id in self.node_ids() {
+            self.post_order(id, &mut state, &mut order);
+        }
+        order
+    }
+
+    fn post_order(&self, root: NodeId, state: &mut [u8], order: &mut Vec<NodeId>) {
+        if state[root.index()] != 0 {
+            return;
+        }
+        state[root.index()] = 1;
+        let mut stack = vec![(root, self.operands(root), 0)];
+        while let Some((id, operands, next)) = stack.last_mut() {
+            if let Some(value) = operands.get(*next) {
+                *next += 1;
+                let child = value.node;
+                if state[child.index()] == 0 {
+                    state[child.index()] = 1;
+                    let operands = self.operands(child);
+                    stack.push((child, operands, 0));
+                }
+            } else {
+                state[id.index()] = 2;
+                order.push(*id);
+                stack.pop();
+            }
+        }
+    }
+
+    /// A copy with consecutive ids in canonical order.
+    pub fn compacted(&self) -> Self {
+        let mut graph = Self::new(self.name.clone());
+        graph.relations = self.relations.clone();
+        graph.guards = self.guards.clone();
+        let mut new_id = FxHashMap::default();
+        for id in self.canonical_order() {
+            let operands: SmallVec<[Value; 4]> = self
+                .operands(id)
+                .iter()
+                .map(|v| Value::new(new_id[&v.node], v.result))
+                .collect();
+            new_id.insert(id, graph.add_node(self.node(id).clone(), &operands));
+        }
+        for input in &self.inputs {
+            graph.push_input(input.name.clone(), new_id[&input.node]);
+        }
+        for output in &self.outputs {
+            let value = Value::new(new_id[&output.value.node], output.value.result);
+            graph.push_output(output.name.clone(), value);
+        }
+        graph
+    }
+
+    /// Removes every node that no output needs (inputs stay); the number removed.
+    pub fn remove_dead(&mut self) -> usize {
+        let mut live = FxHashSet::default();
+        let mut stack: Vec<NodeId> = self.outputs.iter().map(|o| o.value.node).collect();
+        stack.extend(self.inputs.iter().map(|i| i.node));
+        while let Some(id) = stack.pop() {
+            if live.insert(id) {
+                stack.extend(self.operands(id).iter().map(|v| v.node));
+            }
+        }
+        let mut dead: Vec<NodeId> = self.canonical_order();
+        dead.retain(|id| !live.contains(id));
+        for id in dead.iter().rev() {
+            self.remove_node(*id);
+        }
+        dead.len()
+    }
+
+    /// The weights that the graph names, in canonical order: (name, type, node).
+    pub fn weights(&self) -> Vec<(Arc<str>, TensorType, NodeId)> {
+        let mut weights = Vec::new();
+        for id in self.canonical_order() {
+            if let Op::Weight(weight) = self.op(id) {
+                weights.push((weight.name.clone(), self.node(id).results[0].clone(), id));
+            }
+        }
+        weights
+    }
+}

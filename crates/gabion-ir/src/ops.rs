@@ -1,0 +1,123 @@
+//! **The** list of operators. Adding one is a file under `ops/` and a line here.
+
+use std::sync::OnceLock;
+
+use gabion_tensor::{HostTensor, TensorType};
+use rustc_hash::FxHashMap;
+
+use crate::builder::TensorValue;
+use crate::op::{
+    Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError,
+};
+use crate::sample::{Sample, Sampler};
+
+type FromWord = fn(&str, Attrs) -> Result<Op, serde_json::Error>;
+type MakeSample = fn(&mut Sampler) -> Sample;
+
+macro_rules! define_ops {
+    ($($(#[$doc:meta])* $module:ident: $($op:ident),+;)*) => {
+        $($(#[$doc])* pub mod $module;)*
+        $(pub use $module::{$($op),+};)*
+
+        /// Every operator. The set is closed: executors and passes match it without wildcards.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Op {
+            $($(#[doc = concat!("See [`", stringify!($module), "`].")] $op($op),)+)*
+        }
+
+        $($(impl From<$op> for Op {
+            fn from(op: $op) -> Self {
+                Op::$op(op)
+            }
+        })+)*
+
+        impl Op {
+            /// The operator's word in the text form.
+            pub fn name(&self) -> &'static str {
+                match self { $($(Op::$op(op) => op.word(),)+)* }
+            }
+
+            /// The attributes, in declaration order.
+            pub fn attrs(&self) -> Attrs {
+                let value = match self { $($(Op::$op(op) => serde_json::to_value(op),)+)* };
+                match value {
+                    Ok(serde_json::Value::Object(map)) => map,
+                    // A struct without fields serialises as null or a bare value: no attributes.
+                    _ => Attrs::new(),
+                }
+            }
+
+            /// The type rule; see [`OpDef::infer`].
+            ///
+            /// # Errors
+            /// Operands that the operator does not accept.
+            pub fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
+                match self { $($(Op::$op(op) => op.infer(args, cx),)+)* }
+            }
+
+            /// The meaning; see [`OpDef::eval`].
+            ///
+            /// # Errors
+            /// Values that make the operator meaningless.
+            pub fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
+                match self { $($(Op::$op(op) => op.eval(args, cx),)+)* }
+            }
+
+            /// The operator in smaller operators; see [`OpDef::decompose`].
+            pub fn decompose<'g>(&self, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
+                match self { $($(Op::$op(op) => op.decompose(args),)+)* }
+            }
+
+            /// How far an executor may be from the evaluator.
+            pub fn tolerance(&self) -> Tolerance {
+                match self { $($(Op::$op(op) => op.tolerance(),)+)* }
+            }
+
+            /// Every operator's family name with its sampler, in list order.
+            pub fn samplers() -> Vec<(&'static str, MakeSample)> {
+                vec![$($((<$op as OpDef>::NAME, <$op as OpDef>::sample as MakeSample),)+)*]
+            }
+
+            fn table() -> &'static FxHashMap<&'static str, FromWord> {
+                static TABLE: OnceLock<FxHashMap<&'static str, FromWord>> = OnceLock::new();
+                TABLE.get_or_init(|| {
+                    let mut table: FxHashMap<&'static str, FromWord> = FxHashMap::default();
+                    $($(for word in <$op as OpDef>::words() {
+                        table.insert(word, |word, attrs| Ok(Op::$op(<$op as OpDef>::from_word(word, attrs)?)));
+                    })+)*
+                    table
+                })
+            }
+
+            /// Every word of the text form, sorted.
+            pub fn words() -> Vec<&'static str> {
+                let mut words: Vec<_> = Self::table().keys().copied().collect();
+                words.sort_unstable();
+                words
+            }
+        }
+    };
+}
+
+define_ops! {
+    /// Leaves: graph inputs, checkpoint weights, constants.
+    leaf: Input, Weight, Constant;
+    /// Elementwise maths of one, two operands, comparisons.
+    map: Unary, Binary, Compare;
+    /// `concat`.
+    concat: Concat;
+    /// `matmul`.
+    matmul: Matmul;
+}
+
+impl Op {
+    /// The operator from its word and attributes; `None` for an unknown word.
+    pub fn from_word(word: &str, attrs: Attrs) -> Option<Result<Self, serde_json::Error>> {
+        Self::table().get(word).map(|make| make(word, attrs))
+    }
+
+    /// True for graph inputs, weights and constants.
+    pub fn is_leaf(&self) -> bool {
+        matches!(self, Op::Input(_) | Op::Weight(_) | Op::Constant(_))
+    }
+}

@@ -1,0 +1,1 @@
+//! Layers and models that build graphs: StackedLinear, attention, Llama, Qwen2, Phi-3, BERT.

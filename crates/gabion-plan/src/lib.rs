@@ -1,0 +1,1 @@
+//! The plan: weights, buffers and kernel steps that an executor runs.

@@ -1,0 +1,1 @@
+//! Data types, symbolic dimensions, shapes, host tensors and number formats.

@@ -1,0 +1,1 @@
+//! The facade (prelude, Engine) and the gabion program.

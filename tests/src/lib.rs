@@ -1,0 +1,1 @@
+//! Filetests, conformance, golden numbers and end-to-end tests.
