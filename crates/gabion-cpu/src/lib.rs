@@ -1,1 +1,4 @@
 //! The SIMD CPU executor: packing, kernels, resident workers.
+
+pub mod isa;
+pub mod workers;
