@@ -212,6 +212,13 @@ impl Graph {
         self.node_mut(value.node).names[value.result as usize] = Some(name);
     }
 
+    /// Takes a value's printed name away.
+    pub fn clear_name(&mut self, value: Value) {
+        if let Some(old) = self.node_mut(value.node).names[value.result as usize].take() {
+            self.names.remove(&old);
+        }
+    }
+
     /// Declares `node` (an `input` operator) as the next input.
     pub fn push_input(&mut self, name: impl Into<Arc<str>>, node: NodeId) {
         self.inputs.push(InputDecl { name: name.into(), node });
