@@ -1,6 +1,6 @@
 //! The closed set of kernels. Each says what its reads and writes are; shapes come from the views.
 
-use gabion_tensor::{BinaryFn, CompareFn, DType, Dim, UnaryFn};
+use gabion_tensor::{BinaryFn, Dim, MapProgram, UnaryFn};
 use serde::{Deserialize, Serialize};
 
 use crate::weight::WeightId;
@@ -98,7 +98,7 @@ pub enum Kernel {
     /// `writes: y` filled with one number (given in f64, exact for the dtype).
     Fill {
         /// The number; NaN and infinities as "nan", "inf", "-inf".
-        #[serde(with = "number")]
+        #[serde(with = "gabion_tensor::program::number")]
         value: f64,
     },
 }
@@ -213,48 +213,6 @@ pub enum Epilogue {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchMatmul {}
 
-/// A straight-line elementwise program. Register `i` is read `i` for `i < reads`, then one register
-/// per instruction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapProgram {
-    /// How many reads there are.
-    pub reads: usize,
-    /// The instructions.
-    pub instrs: Vec<MapInstr>,
-    /// The register that each write stores.
-    pub results: Vec<u16>,
-}
-
-/// One instruction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapInstr {
-    /// What is computed.
-    pub op: MapOp,
-    /// The operand registers.
-    pub args: Vec<u16>,
-    /// The dtype of the result (and, for maths, of the computation; f16 and bf16 compute in f32 and
-    /// round once).
-    pub dtype: DType,
-}
-
-/// What one instruction computes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MapOp {
-    /// One operand.
-    Unary(UnaryFn),
-    /// Two operands of the instruction's dtype.
-    Binary(BinaryFn),
-    /// Two operands of one dtype; the result is bool.
-    Compare(CompareFn),
-    /// `args[0] ? args[1] : args[2]`.
-    Select,
-    /// Conversion to the instruction's dtype.
-    Cast,
-    /// A number (exact for the dtype; `bits` of the f64, so that NaN and infinities survive text).
-    Const(#[serde(with = "number")] f64),
-}
-
 /// A norm over the last axis.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NormSpec {
@@ -340,38 +298,4 @@ pub enum ScatterReduce {
     Max,
     /// The smaller stays.
     Min,
-}
-
-/// Numbers that JSON lacks become words.
-pub(crate) mod number {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        if value.is_nan() {
-            serializer.serialize_str("nan")
-        } else if value.is_infinite() {
-            serializer.serialize_str(if *value > 0.0 { "inf" } else { "-inf" })
-        } else {
-            serializer.serialize_f64(*value)
-        }
-    }
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Repr {
-        Number(f64),
-        Word(String),
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        match Repr::deserialize(deserializer)? {
-            Repr::Number(x) => Ok(x),
-            Repr::Word(w) => match w.as_str() {
-                "nan" => Ok(f64::NAN),
-                "inf" => Ok(f64::INFINITY),
-                "-inf" => Ok(f64::NEG_INFINITY),
-                other => Err(serde::de::Error::custom(format!("`{other}` is no number"))),
-            },
-        }
-    }
 }

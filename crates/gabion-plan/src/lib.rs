@@ -18,9 +18,10 @@ pub use executor::{
     Executor, InputRef, LoadError, Loaded, MemoryUse, OutputRef, RunError, Session, StoredWeight,
     WeightSource,
 };
+pub use gabion_tensor::{MapInstr, MapOp, MapProgram};
 pub use kernel::{
-    Attention, BatchMatmul, Epilogue, Kernel, MapInstr, MapOp, MapProgram, Matmul, NormKind, NormSpec,
-    Pairing, ReduceFn, ScatterReduce, SegmentOutput,
+    Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, ReduceFn, ScatterReduce,
+    SegmentOutput,
 };
 pub use plan::{Buffer, BufferId, Lifetime, Place, Plan, PlanInput, PlanOutput, Step};
 pub use target::Target;
