@@ -140,7 +140,9 @@ fn check_vacant(target: &Path) -> Result<(), CheckpointError> {
     let refuse = |what: &str| {
         Err(CheckpointError::unsupported(
             target,
-            format!("{what} is already there, and nothing is overwritten: name another folder or remove it first"),
+            format!(
+                "{what} is already there, and nothing is overwritten: name another folder or remove it first"
+            ),
         ))
     };
     match fs::metadata(target) {
@@ -148,8 +150,8 @@ fn check_vacant(target: &Path) -> Result<(), CheckpointError> {
         Err(source) => Err(CheckpointError::io(target, "look at", source)),
         Ok(metadata) if !metadata.is_dir() => refuse("a file"),
         Ok(_) => {
-            let mut entries =
-                fs::read_dir(target).map_err(|source| CheckpointError::io(target, "read", source))?;
+            let mut entries = fs::read_dir(target)
+                .map_err(|source| CheckpointError::io(target, "read", source))?;
             match entries.next() {
                 None => Ok(()),
                 Some(_) => refuse("a folder that is not empty"),
@@ -178,7 +180,11 @@ mod tests {
         fs::write(&path, b"old").unwrap();
         let failed = write_file(&path, |out| {
             out.write_all(&[0; 3 << 20]).unwrap();
-            Err(CheckpointError::io(&path, "write", io::Error::from(io::ErrorKind::StorageFull)))
+            Err(CheckpointError::io(
+                &path,
+                "write",
+                io::Error::from(io::ErrorKind::StorageFull),
+            ))
         });
         assert!(failed.unwrap_err().to_string().contains("cannot write"));
         assert_eq!(fs::read(&path).unwrap(), b"old");

@@ -80,7 +80,9 @@ pub enum FileProblem {
         found: u64,
     },
     /// The header's length is beyond any header that is meant.
-    #[error("the header claims {found} bytes, the limit is {limit}: this is not a safetensors file, or it is damaged")]
+    #[error(
+        "the header claims {found} bytes, the limit is {limit}: this is not a safetensors file, or it is damaged"
+    )]
     HeaderTooLong {
         /// The claimed length.
         found: u64,
@@ -119,7 +121,9 @@ pub enum FileProblem {
         found: u32,
     },
     /// The file was written for the other byte order.
-    #[error("big-endian {format} file: only little-endian files are read; convert it with the tool that wrote it")]
+    #[error(
+        "big-endian {format} file: only little-endian files are read; convert it with the tool that wrote it"
+    )]
     BigEndian {
         /// The format's name.
         format: &'static str,
@@ -173,7 +177,9 @@ pub enum FileProblem {
         shard: String,
     },
     /// A folder without any checkpoint.
-    #[error("holds no checkpoint: expected `model.safetensors`, `model.safetensors.index.json` or other `*.safetensors` files{hint}")]
+    #[error(
+        "holds no checkpoint: expected `model.safetensors`, `model.safetensors.index.json` or other `*.safetensors` files{hint}"
+    )]
     NoCheckpoint {
         /// A way out, or nothing.
         hint: String,
@@ -257,7 +263,9 @@ pub enum TensorProblem {
         found: u64,
     },
     /// Two tensors share bytes.
-    #[error("bytes {begin}..{end} of the data overlap those of `{other}`, which end at {other_end}")]
+    #[error(
+        "bytes {begin}..{end} of the data overlap those of `{other}`, which end at {other_end}"
+    )]
     Overlap {
         /// First byte, from the start of the data.
         begin: u64,
@@ -315,7 +323,9 @@ pub enum TensorProblem {
         limit: u64,
     },
     /// Known to the format, but not to this program.
-    #[error("is stored as {stored}, which cannot be decoded yet: convert the checkpoint to one of {supported}")]
+    #[error(
+        "is stored as {stored}, which cannot be decoded yet: convert the checkpoint to one of {supported}"
+    )]
     Unsupported {
         /// The dtype's word in the file.
         stored: String,

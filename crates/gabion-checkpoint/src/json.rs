@@ -28,7 +28,10 @@ pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
     String::from_utf8(bytes).map_err(|error| {
         CheckpointError::file(
             path,
-            FileProblem::Json(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())),
+            FileProblem::Json(format!(
+                "byte {} is not UTF-8",
+                error.utf8_error().valid_up_to()
+            )),
         )
     })
 }
@@ -160,7 +163,9 @@ impl<'a> Fields<'a> {
         expected: &'static str,
         read: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, CheckpointError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         match read(value) {
             Some(it) => Ok(Some(it)),
             None => Err(CheckpointError::field(
@@ -174,8 +179,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn required<T>(&self, name: &str, expected: &'static str, value: Option<T>) -> Result<T, CheckpointError> {
-        value.ok_or_else(|| CheckpointError::field(self.path, name, FieldProblem::Missing { expected }))
+    fn required<T>(
+        &self,
+        name: &str,
+        expected: &'static str,
+        value: Option<T>,
+    ) -> Result<T, CheckpointError> {
+        value.ok_or_else(|| {
+            CheckpointError::field(self.path, name, FieldProblem::Missing { expected })
+        })
     }
 
     /// An optional string.

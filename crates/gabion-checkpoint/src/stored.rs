@@ -310,8 +310,18 @@ mod tests {
         for format in Format::all() {
             let Some(id) = format.gguf_type else { continue };
             let stored = GgmlType::by_id(id).unwrap();
-            assert_eq!(stored.block_elems(), format.block_elems as u64, "{}", format.name);
-            assert_eq!(stored.block_bytes(), format.block_bytes as u64, "{}", format.name);
+            assert_eq!(
+                stored.block_elems(),
+                format.block_elems as u64,
+                "{}",
+                format.name
+            );
+            assert_eq!(
+                stored.block_bytes(),
+                format.block_bytes as u64,
+                "{}",
+                format.name
+            );
             assert_eq!(stored.name().to_lowercase(), format.name);
             assert_eq!(GgmlType::of(format.dtype), Some(stored));
             seen += 1;

@@ -49,7 +49,11 @@ impl SafetensorsHeader {
         for (name, entry) in raw.entries {
             let checked = check_entry(path, &name, &entry, data_start, data.len())?;
             if tensors.insert(name.clone(), checked).is_some() {
-                return Err(CheckpointError::tensor(path, &name, TensorProblem::Duplicate));
+                return Err(CheckpointError::tensor(
+                    path,
+                    &name,
+                    TensorProblem::Duplicate,
+                ));
             }
         }
         check_cover(path, &tensors, data_start, data.len())?;
@@ -99,10 +103,15 @@ fn parse_json(path: &Path, bytes: &[u8]) -> Result<RawHeader, CheckpointError> {
         .get(..length as usize)
         .ok_or_else(|| truncated("the header", 8 + length))?;
     let text = std::str::from_utf8(json).map_err(|error| {
-        fail(FileProblem::Header(format!("byte {} is not UTF-8", error.valid_up_to())))
+        fail(FileProblem::Header(format!(
+            "byte {} is not UTF-8",
+            error.valid_up_to()
+        )))
     })?;
     if !text.starts_with('{') {
-        return Err(fail(FileProblem::Header("it does not begin with `{`".to_string())));
+        return Err(fail(FileProblem::Header(
+            "it does not begin with `{`".to_string(),
+        )));
     }
     let header: Pairs =
         serde_json::from_str(text).map_err(|error| fail(FileProblem::Header(error.to_string())))?;
@@ -237,7 +246,11 @@ fn check_entry(
     }
     // Both are at most `data_len`, so they fit.
     let range = data_start + begin as usize..data_start + end as usize;
-    Ok(SafetensorsEntry { dtype, shape, range })
+    Ok(SafetensorsEntry {
+        dtype,
+        shape,
+        range,
+    })
 }
 
 /// The size in bytes, or why there is none: `None` for overflow, `Some(elements)` for an odd number of sub-byte elements.
@@ -245,7 +258,9 @@ fn expected_bytes(dtype: SafetensorsType, shape: &[usize]) -> Result<u64, Option
     if let Some(bytes) = dtype.bytes_for(shape) {
         return Ok(bytes);
     }
-    let elems = shape.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim as u64));
+    let elems = shape
+        .iter()
+        .try_fold(1_u64, |product, &dim| product.checked_mul(dim as u64));
     match elems.and_then(|elems| elems.checked_mul(dtype.bits())) {
         None => Err(None),
         Some(_) if dtype.bits() == 4 => Err(Some(2)),
@@ -262,7 +277,13 @@ fn check_cover(
 ) -> Result<(), CheckpointError> {
     let mut spans: Vec<(usize, usize, &str)> = tensors
         .iter()
-        .map(|(name, entry)| (entry.range.start - data_start, entry.range.end - data_start, name.as_str()))
+        .map(|(name, entry)| {
+            (
+                entry.range.start - data_start,
+                entry.range.end - data_start,
+                name.as_str(),
+            )
+        })
         .collect();
     spans.sort_unstable();
     let mut covered = 0;

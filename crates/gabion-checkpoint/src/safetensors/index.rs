@@ -48,7 +48,11 @@ impl ShardIndex {
         let expected = "an object of tensor names and shard file names";
         let weight_map = match root.remove("weight_map") {
             None => {
-                return Err(CheckpointError::field(path, "weight_map", FieldProblem::Missing { expected }));
+                return Err(CheckpointError::field(
+                    path,
+                    "weight_map",
+                    FieldProblem::Missing { expected },
+                ));
             }
             Some(Value::Object(map)) => map,
             Some(other) => {
@@ -75,7 +79,10 @@ impl ShardIndex {
                 ));
             };
             if !is_file_name(&shard) {
-                return Err(CheckpointError::file(path, FileProblem::ShardName { shard }));
+                return Err(CheckpointError::file(
+                    path,
+                    FileProblem::ShardName { shard },
+                ));
             }
             names.insert(name, shard);
         }
@@ -94,5 +101,6 @@ impl ShardIndex {
 /// A name that cannot lead out of its folder.
 fn is_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
-    matches!(components.next(), Some(Component::Normal(only)) if only == name) && components.next().is_none()
+    matches!(components.next(), Some(Component::Normal(only)) if only == name)
+        && components.next().is_none()
 }

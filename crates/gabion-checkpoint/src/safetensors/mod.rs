@@ -11,4 +11,4 @@ mod write;
 
 pub use header::{SafetensorsEntry, SafetensorsHeader};
 pub use index::ShardIndex;
-pub use write::{SafetensorsWriter, TensorDecl, write_safetensors};
+pub use write::write_safetensors;
