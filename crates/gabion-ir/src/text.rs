@@ -1,1 +1,81 @@
-//! Under construction.
+//! The text form of a graph: what [`Graph::to_text`] prints and [`Graph::parse`] reads.
+//!
+//! ```text
+//! graph   = "graph" "@" name "(" [input {"," input}] ")" "->" "(" [type {"," type}] ")"
+//!           ["where" constraint {"," constraint}] "{" {line} return "}"
+//! input   = ["donate"] [name "="] value ":" type
+//! line    = "guard" constraint string
+//!         | value {"," value} "=" op [value {"," value}] ["{" attrs "}"] [":" type {"," type}] ["in" string]
+//! return  = "return" [name "="] value {"," [name "="] value}
+//! attrs   = [key "=" json {"," key "=" json}]
+//! json    = number | string | "true" | "false" | "null" | "[" [json {"," json}] "]" | "{" attrs "}"
+//! value   = "%" name | "%" digits
+//! type    = dtype "[" [dim {"," dim}] "]"
+//! name    = (letter | "_") {letter | digit | "_" | "." | "-"}
+//! ```
+//!
+//! White space is free and `//` opens a comment, except between the brackets of a type and in a
+//! constraint, where `//` divides. A value of digits alone is unnamed: it is numbered afresh when
+//! printed. An input or output without `name =` bears the name of its value.
+//!
+//! For every verified graph `parse(print(g)) == g`, and printing what was parsed is idempotent.
+//!
+//! Here live the printer ([`print`]), the parser and its errors. The attributes of an operator are
+//! its serde form, so nothing here knows any operator but `input`, `weight` and the leaves' need of
+//! a stated type.
+
+mod attrs;
+mod error;
+mod lex;
+mod nearest;
+mod parse;
+mod place;
+pub mod print;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::graph::Graph;
+
+pub use error::{TextError, TextErrors};
+pub use print::Names;
+
+pub(crate) use nearest::nearest;
+pub(crate) use place::{Stated, place};
+
+impl Graph {
+    /// The canonical text form; it depends on structure alone, never on ids or history.
+    pub fn to_text(&self) -> String {
+        print::graph_text(self)
+    }
+
+    /// Reads the text form. Every type is inferred again and compared with the one that is stated;
+    /// guards that the type rules need are added.
+    ///
+    /// # Errors
+    /// Every line that is wrong (the first 20), each with its place, what was expected and what was
+    /// found. [`TextErrors::with_file`] names the file.
+    ///
+    /// ```
+    /// use gabion_ir::Graph;
+    /// let text = "graph @id(%x: f32[n]) -> (f32[n]) {\n  return y = %x\n}\n";
+    /// assert_eq!(Graph::parse(text).unwrap().to_text(), text);
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, TextErrors> {
+        parse::parse(text)
+    }
+}
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl FromStr for Graph {
+    type Err = TextErrors;
+
+    fn from_str(text: &str) -> Result<Self, TextErrors> {
+        Self::parse(text)
+    }
+}
