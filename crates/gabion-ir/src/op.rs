@@ -254,6 +254,9 @@ pub enum EvalError {
     /// A dimension could not be computed.
     #[error(transparent)]
     Dim(#[from] DimError),
+    /// A shape could not be computed.
+    #[error(transparent)]
+    Shape(#[from] gabion_tensor::ShapeError),
     /// A tensor could not be read or made.
     #[error(transparent)]
     Tensor(#[from] TensorError),
