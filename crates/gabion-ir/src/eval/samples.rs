@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 
 use crate::graph::Graph;
 use crate::op::EvalError;
-use crate::ops::Op;
 use crate::sample::Sampler;
 
 /// Choices that random ones must not override.

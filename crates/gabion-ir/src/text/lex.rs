@@ -10,10 +10,8 @@ pub(super) type Span = Range<usize>;
 
 /// A longer name is a mistake, and would make errors unreadable.
 const MAX_NAME: usize = 512;
-/// Parentheses within one type or constraint.
-const MAX_PARENS: usize = 32;
-/// Bytes within the brackets of one type, or within one constraint.
-const MAX_FORMULA: usize = 4096;
+/// Bytes of one type or one constraint. (Nesting within it is limited by the parser of dims.)
+const MAX_FORMULA: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'t> {
@@ -170,12 +168,9 @@ impl<'t> Lexer<'t> {
             return Err((message, span));
         }
         let open = span.end;
-        let mut parens = 0usize;
         for (i, c) in self.text[open..].char_indices() {
             let end = open + i + c.len_utf8();
             match c {
-                '(' => parens += 1,
-                ')' => parens = parens.saturating_sub(1),
                 ']' => {
                     self.move_to(end);
                     return Ok((&self.text[span.start..end], span.start..end));
@@ -183,9 +178,9 @@ impl<'t> Lexer<'t> {
                 '\n' => break,
                 _ => {}
             }
-            if parens > MAX_PARENS || i > MAX_FORMULA {
+            if i > MAX_FORMULA {
                 self.move_to(end);
-                return Err((too_deep(), span.start..end));
+                return Err((too_long(), span.start..end));
             }
         }
         self.move_to(open);
@@ -208,9 +203,9 @@ impl<'t> Lexer<'t> {
                 }
                 _ => {}
             }
-            if parens > MAX_PARENS || i > MAX_FORMULA {
+            if i > MAX_FORMULA {
                 self.move_to(start + i);
-                return Err((too_deep(), start..start + i + c.len_utf8()));
+                return Err((too_long(), start..start + i + c.len_utf8()));
             }
         }
         let text = self.text[start..end].trim_end();
@@ -224,8 +219,8 @@ impl<'t> Lexer<'t> {
     }
 }
 
-fn too_deep() -> String {
-    format!("more than {MAX_PARENS} parentheses or {MAX_FORMULA} bytes in one type or constraint")
+fn too_long() -> String {
+    format!("more than {MAX_FORMULA} bytes in one type or constraint")
 }
 
 fn name_prefix(text: &str, digit_first: bool) -> &str {
