@@ -42,6 +42,6 @@ pub use relations::{Proof, Relations, RelationsError};
 pub use scalar::{BinaryFn, CompareFn, ScalarError, UnaryFn, UnknownFn};
 pub use shape::{Shape, ShapeError};
 pub use tensor_error::TensorError;
-pub use tensor_type::{TensorType, TypeTextError};
+pub use tensor_type::{TensorType, TensorTypeError, TypeTextError};
 
 pub use half::{bf16, f16};

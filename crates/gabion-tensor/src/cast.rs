@@ -1,0 +1,134 @@
+//! Conversions between plain dtypes, value by value. Storage and block formats are elsewhere.
+//!
+//! - Integer to integer keeps the low bits (two's complement).
+//! - Float to integer truncates towards zero and saturates; NaN gives 0.
+//! - To a float: rounds to nearest, ties to even; what is too large becomes infinity.
+//! - To bool: everything but zero is true (NaN too). From bool: 0 or 1.
+
+use half::{bf16, f16};
+
+use crate::element::{Bool, Element};
+
+/// Rounds to nearest, ties to even; NaN keeps its sign and becomes quiet.
+///
+/// Without branches, so that loops over it are vectorised.
+pub fn f32_to_bf16(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1));
+    let quiet_nan = bits | 0x0040_0000;
+    let is_nan = bits & 0x7FFF_FFFF > 0x7F80_0000;
+    bf16::from_bits((if is_nan { quiet_nan } else { rounded } >> 16) as u16)
+}
+
+/// Rounds once, to nearest, ties to even.
+pub fn f64_to_bf16(x: f64) -> bf16 {
+    f32_to_bf16(f64_to_f32_odd(x))
+}
+
+/// Rounds once, to nearest, ties to even.
+pub fn f64_to_f16(x: f64) -> f16 {
+    f16::from_f32(f64_to_f32_odd(x))
+}
+
+/// Rounds to odd: an inexact result gets a last bit of 1, so that rounding again to a much narrower type is rounding once.
+///
+/// Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008.
+fn f64_to_f32_odd(x: f64) -> f32 {
+    let nearest = x as f32;
+    if f64::from(nearest) == x || x.is_nan() {
+        return nearest;
+    }
+    let away = f64::from(nearest).abs() > x.abs();
+    f32::from_bits((nearest.to_bits() - u32::from(away)) | 1)
+}
+
+/// An integer magnitude as f64, rounded to odd.
+fn u64_to_f64_odd(x: u64) -> f64 {
+    let extra = (64 - x.leading_zeros()).saturating_sub(53);
+    let kept = x >> extra;
+    let sticky = u64::from(kept << extra != x);
+    (kept | sticky) as f64 * (1u64 << extra) as f64
+}
+
+fn i64_to_f64_odd(x: i64) -> f64 {
+    let magnitude = u64_to_f64_odd(x.unsigned_abs());
+    if x < 0 { -magnitude } else { magnitude }
+}
+
+/// Converts one value of another plain dtype; the rules are at the head of this file.
+pub(crate) trait CastFrom<From> {
+    /// The converted value.
+    fn cast_from(from: From) -> Self;
+}
+
+/// Elements that every plain dtype casts to: all of them.
+pub(crate) trait CastFromAny:
+    Element
+    + CastFrom<Bool>
+    + CastFrom<i8>
+    + CastFrom<i16>
+    + CastFrom<i32>
+    + CastFrom<i64>
+    + CastFrom<u8>
+    + CastFrom<u16>
+    + CastFrom<u32>
+    + CastFrom<u64>
+    + CastFrom<f16>
+    + CastFrom<bf16>
+    + CastFrom<f32>
+    + CastFrom<f64>
+{
+}
+
+macro_rules! cast_from_any {
+    ($($to:ty),*) => { $(impl CastFromAny for $to {})* };
+}
+cast_from_any!(
+    Bool, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64
+);
+
+macro_rules! cast_by_as {
+    ($($from:ty),* => $to:tt) => { $(impl CastFrom<$from> for $to {
+        #[inline(always)]
+        fn cast_from(from: $from) -> $to { from as $to }
+    })* };
+}
+macro_rules! cast_by {
+    ($($from:ty),* => $to:ty: |$x:ident| $body:expr) => { $(impl CastFrom<$from> for $to {
+        #[inline(always)]
+        fn cast_from($x: $from) -> $to { $body }
+    })* };
+}
+macro_rules! numbers_to {
+    ($($to:tt)*) => { $(
+        cast_by_as!(i8, i16, i32, i64, u8, u16, u32, u64, f32, f64 => $to);
+        cast_by!(f16, bf16 => $to: |x| x.to_f32() as $to);
+        cast_by!(Bool => $to: |x| x.0 as $to);
+    )* };
+}
+
+numbers_to!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
+
+cast_by!(i8, i16, i32, i64, u8, u16, u32, u64 => Bool: |x| Bool::from(x != 0));
+cast_by!(f32, f64 => Bool: |x| Bool::from(x != 0.0));
+cast_by!(f16, bf16 => Bool: |x| Bool::from(x.to_f32() != 0.0));
+cast_by!(Bool => Bool: |x| x);
+
+cast_by!(i8, u8, i16, u16 => f16: |x| f16::from_f32(f32::from(x)));
+cast_by!(i8, u8, i16, u16 => bf16: |x| f32_to_bf16(f32::from(x)));
+cast_by!(i32, u32 => f16: |x| f64_to_f16(f64::from(x)));
+cast_by!(i32, u32 => bf16: |x| f64_to_bf16(f64::from(x)));
+cast_by!(i64 => f16: |x| f64_to_f16(i64_to_f64_odd(x)));
+cast_by!(i64 => bf16: |x| f64_to_bf16(i64_to_f64_odd(x)));
+cast_by!(u64 => f16: |x| f64_to_f16(u64_to_f64_odd(x)));
+cast_by!(u64 => bf16: |x| f64_to_bf16(u64_to_f64_odd(x)));
+cast_by!(f32 => f16: |x| f16::from_f32(x));
+cast_by!(f32 => bf16: |x| f32_to_bf16(x));
+cast_by!(f64 => f16: |x| f64_to_f16(x));
+cast_by!(f64 => bf16: |x| f64_to_bf16(x));
+cast_by!(f16 => f16: |x| x);
+cast_by!(bf16 => bf16: |x| x);
+cast_by!(f16 => bf16: |x| f32_to_bf16(x.to_f32()));
+cast_by!(bf16 => f16: |x| f16::from_f32(x.to_f32()));
+cast_by!(Bool => f16: |x| f16::from_f32(f32::from(x.0)));
+cast_by!(Bool => bf16: |x| f32_to_bf16(f32::from(x.0)));

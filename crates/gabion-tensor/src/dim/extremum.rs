@@ -1,0 +1,75 @@
+//! Minimum and maximum: flattened, sorted, without repeats and without arguments that bounds rule out.
+
+use std::sync::Arc;
+
+use super::{Atom, Dim, DimError};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Min,
+    Max,
+}
+
+impl Dim {
+    /// The smaller of the two. An argument that cannot be the smaller goes: `min(x, x + 1)` is `x`.
+    pub fn min(&self, other: &Dim) -> Dim {
+        Dim::or_poison(Dim::try_min_of(vec![self.clone(), other.clone()]))
+    }
+
+    /// The larger of the two: `max(x, 0)` is `x`, since symbols are at least 0.
+    pub fn max(&self, other: &Dim) -> Dim {
+        Dim::or_poison(Dim::try_max_of(vec![self.clone(), other.clone()]))
+    }
+
+    /// The smallest of one or more.
+    pub(crate) fn try_min_of(args: Vec<Dim>) -> Result<Dim, DimError> {
+        extremum(args, Which::Min)
+    }
+
+    /// The largest of one or more.
+    pub(crate) fn try_max_of(args: Vec<Dim>) -> Result<Dim, DimError> {
+        extremum(args, Which::Max)
+    }
+}
+
+fn extremum(args: Vec<Dim>, which: Which) -> Result<Dim, DimError> {
+    let mut flat: Vec<Dim> = Vec::with_capacity(args.len());
+    for arg in args {
+        arg.check()?;
+        match (which, arg.sum().and_then(|sum| sum.as_atom())) {
+            (Which::Min, Some(Atom::Min(inner))) | (Which::Max, Some(Atom::Max(inner))) => {
+                flat.extend(inner.iter().cloned());
+            }
+            _ => flat.push(arg),
+        }
+    }
+    flat.sort_by(Dim::canonical_cmp);
+    flat.dedup();
+    let rules_out = |a: &Dim, b: &Dim| match which {
+        Which::Min => never_above(a, b),
+        Which::Max => never_above(b, a),
+    };
+    let is_needed = |i: usize| {
+        !flat.iter().enumerate().any(|(j, other)| {
+            j != i && rules_out(other, &flat[i]) && (j < i || !rules_out(&flat[i], other))
+        })
+    };
+    let mut kept: Vec<Dim> = (0..flat.len())
+        .filter(|&i| is_needed(i))
+        .map(|i| flat[i].clone())
+        .collect();
+    match (kept.len(), which) {
+        (0, _) => Err(DimError::TooComplex),
+        (1, _) => Ok(kept.swap_remove(0)),
+        (_, Which::Min) => Dim::from_atom(Atom::Min(Arc::from(kept))),
+        (_, Which::Max) => Dim::from_atom(Atom::Max(Arc::from(kept))),
+    }
+}
+
+/// Whether bounds show that `a <= b` always.
+///
+/// Bounds of sums are sums of bounds, so this is transitive: which argument goes first does not matter.
+fn never_above(a: &Dim, b: &Dim) -> bool {
+    a.try_sub(b)
+        .is_ok_and(|difference| difference.interval().high.is_some_and(|high| high <= 0))
+}

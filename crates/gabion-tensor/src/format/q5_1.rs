@@ -1,0 +1,57 @@
+//! `q5_1`: f16 `d`, f16 `m`, u32 of fifth bits, 16 bytes of low nibbles. `w = d*q + m`.
+//!
+//! Layout as in the GGUF documentation of GGML's block types; the encoder follows GGML's reference quantiser.
+
+use crate::dtype::DType;
+use crate::format::blocks32::*;
+use crate::format::{BlockFormat, Format};
+
+const BYTES: usize = 24;
+
+pub(super) const FORMAT: Format = Format {
+    name: "q5_1",
+    dtype: DType::Block(BlockFormat::Q5_1),
+    block_elems: ELEMS,
+    block_bytes: BYTES,
+    gguf_type: Some(7),
+    decode_block: decode,
+    encode_block: encode,
+};
+
+/// `d*q` is exact in f32 (11 bits by 5 bits), so each value is rounded once, in the sum.
+fn decode(bytes: &[u8], out: &mut [f32]) {
+    let mut codes = [0; ELEMS];
+    for (block, out) in bytes
+        .as_chunks::<BYTES>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<ELEMS>().0)
+    {
+        let (d, m) = (read_f16(block, 0), read_f16(block, 2));
+        unpack_nibbles(&block[8..], &mut codes);
+        add_fifth_bits([block[4], block[5], block[6], block[7]], &mut codes);
+        for (w, &q) in out.iter_mut().zip(&codes) {
+            *w = d * f32::from(q) + m;
+        }
+    }
+}
+
+fn encode(values: &[f32], out: &mut [u8]) {
+    for (values, block) in values
+        .as_chunks::<ELEMS>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<BYTES>().0)
+    {
+        let values = sanitise(values);
+        let (low, high) = extent(&values);
+        let m = saturate_to_f16(low);
+        let d = saturate_to_f16((high - low) / 31.0);
+        let id = inverse(d);
+        let codes = values.map(|x| code((x - m) * id + 0.5, 31));
+        write_f16(block, 0, d);
+        write_f16(block, 2, m);
+        block[4..8].copy_from_slice(&fifth_bits(&codes));
+        pack_nibbles(&codes, &mut block[8..]);
+    }
+}

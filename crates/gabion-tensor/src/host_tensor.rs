@@ -1,0 +1,376 @@
+//! Tensors in host memory: dtype, shape and bytes, row-major. Conversions value by value live in `cast`.
+
+use std::fmt;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::bytes::{AlignedBuf, Bytes};
+use crate::cast::{CastFrom, CastFromAny};
+use crate::dtype::DType;
+use crate::element::{Element, with_element};
+use crate::format::BlockFormat;
+use crate::tensor_error::TensorError;
+
+/// A tensor in host memory, row-major and without gaps. Clones share the bytes.
+///
+/// ```
+/// use gabion_tensor::{DType, HostTensor};
+/// let x = HostTensor::from_slice(&[2, 2], &[1.0f32, 2.5, -3.0, 4.0]).unwrap();
+/// assert_eq!(x.rows(1..2).unwrap().to_vec::<f32>().unwrap(), [-3.0, 4.0]);
+/// assert_eq!(x.cast(DType::I32).unwrap().to_vec::<i32>().unwrap(), [1, 2, -3, 4]);
+/// ```
+#[derive(Clone)]
+pub struct HostTensor {
+    dtype: DType,
+    shape: SmallVec<[usize; 4]>,
+    bytes: Bytes,
+}
+
+impl HostTensor {
+    /// A tensor over these bytes.
+    ///
+    /// # Errors
+    /// If the type has no size, if the bytes are not as many as its size, or if a bool byte is neither 0 nor 1.
+    pub fn new(
+        dtype: DType,
+        shape: &[usize],
+        bytes: impl Into<Bytes>,
+    ) -> Result<Self, TensorError> {
+        let bytes = bytes.into();
+        let expected = size(dtype, shape)?;
+        if bytes.len() != expected {
+            return Err(TensorError::ByteCount {
+                dtype,
+                shape: shape.to_vec(),
+                expected,
+                found: bytes.len(),
+            });
+        }
+        if dtype.is_bool()
+            && let Some(index) = bytes.iter().position(|&b| b > 1)
+        {
+            return Err(TensorError::BoolByte {
+                index,
+                value: bytes[index],
+            });
+        }
+        Ok(Self::of_parts(dtype, shape, bytes))
+    }
+
+    /// For bytes that are known to fit.
+    fn of_parts(dtype: DType, shape: &[usize], bytes: Bytes) -> Self {
+        HostTensor {
+            dtype,
+            shape: SmallVec::from_slice(shape),
+            bytes,
+        }
+    }
+
+    /// A copy of `values`.
+    ///
+    /// # Errors
+    /// If there are not as many as the shape holds, or a [`Bool`] is neither 0 nor 1.
+    pub fn from_slice<T: Element>(shape: &[usize], values: &[T]) -> Result<Self, TensorError> {
+        let expected = numel(T::DTYPE, shape)?;
+        if values.len() != expected {
+            return Err(TensorError::ValueCount {
+                shape: shape.to_vec(),
+                expected,
+                found: values.len(),
+            });
+        }
+        Self::new(T::DTYPE, shape, bytemuck::cast_slice::<T, u8>(values))
+    }
+
+    /// The same as [`HostTensor::from_slice`], for a vector: the values move into aligned memory.
+    ///
+    /// # Errors
+    /// As [`HostTensor::from_slice`].
+    pub fn from_vec<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Self, TensorError> {
+        Self::from_slice(shape, &values)
+    }
+
+    /// A tensor of rank 0.
+    pub fn scalar<T: Element>(value: T) -> Self {
+        Self::of_parts(
+            T::DTYPE,
+            &[],
+            Bytes::from(bytemuck::bytes_of(&normal_bool(value))),
+        )
+    }
+
+    /// Zero bytes: zeros of a plain dtype, and of every block format here.
+    ///
+    /// # Errors
+    /// If the type has no size.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self, TensorError> {
+        let bytes = AlignedBuf::zeroed(size(dtype, shape)?);
+        Ok(Self::of_parts(dtype, shape, bytes.into()))
+    }
+
+    /// One value everywhere.
+    ///
+    /// # Errors
+    /// If the type has no size.
+    pub fn full<T: Element>(shape: &[usize], value: T) -> Result<Self, TensorError> {
+        let mut bytes = AlignedBuf::zeroed(size(T::DTYPE, shape)?);
+        bytemuck::cast_slice_mut::<u8, T>(&mut bytes).fill(normal_bool(value));
+        Ok(Self::of_parts(T::DTYPE, shape, bytes.into()))
+    }
+
+    /// The dtype.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The sizes of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The number of elements: 1 for rank 0.
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The stored bytes, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The stored bytes with their owner: for views, and to drop mapped pages.
+    pub fn shared_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The values in place.
+    ///
+    /// # Errors
+    /// If the dtype is another, or the bytes (mapped ones) do not start on an element boundary.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T], TensorError> {
+        self.expect_dtype(T::DTYPE)?;
+        bytemuck::try_cast_slice(&self.bytes).map_err(|_| TensorError::Misaligned {
+            dtype: self.dtype,
+            align: align_of::<T>(),
+        })
+    }
+
+    /// The values in place, writable. Bytes that are shared or mapped are copied first.
+    ///
+    /// # Errors
+    /// If the dtype is another.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T], TensorError> {
+        self.expect_dtype(T::DTYPE)?;
+        Ok(bytemuck::cast_slice_mut(self.bytes.to_mut()))
+    }
+
+    /// A copy of the values; bytes may start anywhere.
+    ///
+    /// # Errors
+    /// If the dtype is another.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        self.expect_dtype(T::DTYPE)?;
+        Ok(bytemuck::pod_collect_to_vec(&self.bytes))
+    }
+
+    /// The values as f32: as [`HostTensor::cast`] to f32, from any dtype.
+    ///
+    /// # Errors
+    /// None for a tensor that could be made.
+    pub fn to_f32_vec(&self) -> Result<Vec<f32>, TensorError> {
+        self.converted::<f32>()
+    }
+
+    /// The values as f64, from any dtype; block formats through f32.
+    ///
+    /// # Errors
+    /// None for a tensor that could be made.
+    pub fn to_f64_vec(&self) -> Result<Vec<f64>, TensorError> {
+        self.converted::<f64>()
+    }
+
+    /// The values as i64: floats are truncated and saturate.
+    ///
+    /// # Errors
+    /// None for a tensor that could be made.
+    pub fn to_i64_vec(&self) -> Result<Vec<i64>, TensorError> {
+        self.converted::<i64>()
+    }
+
+    /// Converts every value.
+    ///
+    /// Integers keep their low bits; floats to integers truncate and saturate, NaN gives 0; to a float rounds to nearest, ties to
+    /// even; to bool, all but zero is true. Block formats decode to floats (through f32), and floats encode to them.
+    ///
+    /// # Errors
+    /// If one side is a block format and the other no float, or if blocks do not fill the last axis.
+    pub fn cast(&self, to: DType) -> Result<HostTensor, TensorError> {
+        let from = self.dtype;
+        if from == to {
+            return Ok(self.clone());
+        }
+        let castable = match (from.is_block(), to.is_block()) {
+            (false, false) => true,
+            (true, false) => to.is_float(),
+            (false, true) => from.is_float(),
+            (true, true) => false,
+        };
+        if !castable {
+            return Err(TensorError::NoCast { from, to });
+        }
+        let mut out = AlignedBuf::zeroed(size(to, &self.shape)?);
+        with_element!(to, T => self.convert_into::<T>(bytemuck::cast_slice_mut(&mut out))?,
+        block format => {
+            let values = self.to_f32_vec()?;
+            format.format().encode(&values, &mut out)?;
+        });
+        Ok(Self::of_parts(to, &self.shape, out.into()))
+    }
+
+    fn converted<T: CastFromAny>(&self) -> Result<Vec<T>, TensorError> {
+        let mut out = vec![T::zeroed(); self.numel()];
+        self.convert_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Converts all values into `out`, which is as long as the tensor.
+    fn convert_into<T: CastFromAny>(&self, out: &mut [T]) -> Result<(), TensorError> {
+        with_element!(self.dtype, S => {
+            match bytemuck::try_cast_slice::<u8, S>(&self.bytes) {
+                Ok(values) => convert_run(values, out),
+                Err(_) => convert_unaligned::<S, T>(&self.bytes, out),
+            }
+            Ok(())
+        }, block format => decode_blocks(format, &self.bytes, out))
+    }
+
+    /// The same values in another shape of as many elements.
+    ///
+    /// # Errors
+    /// If the element counts differ, or blocks do not fill the last axis.
+    pub fn reshape(&self, shape: &[usize]) -> Result<HostTensor, TensorError> {
+        size(self.dtype, shape)?;
+        let (expected, found) = (self.numel(), numel(self.dtype, shape)?);
+        if expected != found {
+            return Err(TensorError::Reshape {
+                from: self.shape.to_vec(),
+                to: shape.to_vec(),
+                expected,
+                found,
+            });
+        }
+        Ok(Self::of_parts(self.dtype, shape, self.bytes.clone()))
+    }
+
+    /// A range of the first axis, sharing the bytes.
+    ///
+    /// # Errors
+    /// For rank 0, for a range outside the axis, and for a range of rank 1 that cuts a block.
+    pub fn rows(&self, range: Range<usize>) -> Result<HostTensor, TensorError> {
+        let error = || TensorError::Rows {
+            dtype: self.dtype,
+            shape: self.shape.to_vec(),
+            start: range.start,
+            end: range.end,
+        };
+        let (&n, inner) = self.shape.split_first().ok_or_else(error)?;
+        if range.start > range.end || range.end > n {
+            return Err(error());
+        }
+        let at = |row: usize| match inner {
+            [] => self.dtype.bytes_for(&[row]).ok_or_else(error),
+            _ => Ok(self.bytes.len() / n.max(1) * row),
+        };
+        let bytes = self.bytes.slice(at(range.start)?..at(range.end)?)?;
+        let mut shape = self.shape.clone();
+        shape[0] = range.len();
+        Ok(Self::of_parts(self.dtype, &shape, bytes))
+    }
+
+    /// Equal dtype, shape and bytes: NaNs of equal bits are equal, zeros of different sign are not.
+    pub fn bitwise_eq(&self, other: &HostTensor) -> bool {
+        self.dtype == other.dtype && self.shape == other.shape && *self.bytes == *other.bytes
+    }
+
+    fn expect_dtype(&self, expected: DType) -> Result<(), TensorError> {
+        if self.dtype == expected {
+            return Ok(());
+        }
+        Err(TensorError::WrongDType {
+            expected,
+            found: self.dtype,
+        })
+    }
+}
+
+impl fmt::Debug for HostTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostTensor({}{:?})", self.dtype, self.shape.as_slice())
+    }
+}
+
+fn size(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
+    numel(dtype, shape)?;
+    dtype.bytes_for(shape).ok_or_else(|| TensorError::NoSize {
+        dtype,
+        shape: shape.to_vec(),
+    })
+}
+
+fn numel(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
+    if shape.contains(&0) {
+        return Ok(0);
+    }
+    shape
+        .iter()
+        .try_fold(1usize, |n, &size| n.checked_mul(size))
+        .ok_or_else(|| TensorError::NoSize {
+            dtype,
+            shape: shape.to_vec(),
+        })
+}
+
+/// A [`Bool`] made of another byte than 0 or 1 becomes 1; all else stays.
+fn normal_bool<T: Element>(mut value: T) -> T {
+    if T::DTYPE.is_bool() {
+        let bytes = bytemuck::bytes_of_mut(&mut value);
+        bytes[0] = u8::from(bytes[0] != 0);
+    }
+    value
+}
+
+fn convert_run<S: Element, T: CastFrom<S>>(values: &[S], out: &mut [T]) {
+    for (out, &x) in out.iter_mut().zip(values) {
+        *out = T::cast_from(x);
+    }
+}
+
+fn convert_unaligned<S: Element, T: CastFrom<S>>(bytes: &[u8], out: &mut [T]) {
+    for (out, stored) in out.iter_mut().zip(bytes.chunks_exact(size_of::<S>())) {
+        *out = T::cast_from(bytemuck::pod_read_unaligned(stored));
+    }
+}
+
+/// Decodes through a short run of f32 that stays in the first cache.
+fn decode_blocks<T: CastFromAny>(
+    format: BlockFormat,
+    bytes: &[u8],
+    out: &mut [T],
+) -> Result<(), TensorError> {
+    const BLOCKS: usize = 32;
+    let format = format.format();
+    let mut run = vec![0.0f32; BLOCKS * format.block_elems];
+    let runs = bytes.chunks(BLOCKS * format.block_bytes);
+    for (bytes, out) in runs.zip(out.chunks_mut(run.len())) {
+        let run = &mut run[..out.len()];
+        format.decode(bytes, run)?;
+        convert_run(run, out);
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Types of tensors: `f32[tokens, 576]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::bindings::Bindings;
+use crate::dim::{Dim, DimError};
+use crate::dtype::{DType, UnknownDType};
+use crate::host_tensor::HostTensor;
+use crate::serde_text::serde_as_text;
+use crate::shape::{Shape, ShapeError};
+
+/// A dtype and a shape. Printed as `f32[tokens, 576]`; a scalar is `f32[]`.
+///
+/// ```
+/// use gabion_tensor::{Bindings, DType, HostTensor, TensorType};
+/// let ty: TensorType = "f32[tokens, 2]".parse().unwrap();
+/// let mut bindings = Bindings::new();
+/// ty.accepts(&HostTensor::zeros(DType::F32, &[7, 2]).unwrap(), &mut bindings).unwrap();
+/// assert_eq!(bindings.get("tokens"), Some(7));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// What an element is.
+    pub dtype: DType,
+    /// The sizes of the axes.
+    pub shape: Shape,
+}
+
+/// Why a type is wrong, or a tensor is not of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TensorTypeError {
+    /// A shape without sizes.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The byte count overflows.
+    #[error("{ty} has no byte size: {source}")]
+    NoSize {
+        /// The type.
+        ty: TensorType,
+        /// Why.
+        source: DimError,
+    },
+    /// Blocks do not fill the last axis, or may not.
+    #[error("{ty}: the last axis has to be a multiple of {block_elems}, the block of {}", ty.dtype)]
+    Block {
+        /// The type.
+        ty: TensorType,
+        /// Values in a block.
+        block_elems: usize,
+    },
+    /// Another dtype.
+    #[error("expected {ty}, found {found}: the dtype differs; cast it")]
+    DType {
+        /// The type.
+        ty: TensorType,
+        /// The tensor's type.
+        found: TensorType,
+    },
+    /// Another number of axes.
+    #[error("expected {ty}, found {found}: the rank differs")]
+    Rank {
+        /// The type.
+        ty: TensorType,
+        /// The tensor's type.
+        found: TensorType,
+    },
+    /// Another size.
+    #[error("expected {ty}, found {found}: axis {axis} is {size}, expected {dim}{}", value_of(*.value, .bindings))]
+    Size {
+        /// The type.
+        ty: TensorType,
+        /// The tensor's type.
+        found: TensorType,
+        /// The axis that differs.
+        axis: usize,
+        /// Its size.
+        size: usize,
+        /// The dim.
+        dim: Dim,
+        /// The value of the dim, if it has one.
+        value: Option<i64>,
+        /// The sizes known so far.
+        bindings: Bindings,
+    },
+}
+
+fn value_of(value: Option<i64>, bindings: &Bindings) -> String {
+    match value {
+        Some(value) if bindings.is_empty() => format!(" = {value}"),
+        Some(value) => format!(" = {value} (with {bindings})"),
+        None => ", which no size gives".to_string(),
+    }
+}
+
+impl TensorType {
+    /// A type.
+    pub fn new(dtype: DType, shape: impl Into<Shape>) -> Self {
+        TensorType {
+            dtype,
+            shape: shape.into(),
+        }
+    }
+
+    /// The type of rank 0.
+    pub fn scalar(dtype: DType) -> Self {
+        Self::new(dtype, Shape::default())
+    }
+
+    /// The type of a host tensor.
+    pub fn of(tensor: &HostTensor) -> Self {
+        Self::new(tensor.dtype(), Shape::fixed(tensor.shape()))
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.rank()
+    }
+
+    /// Checks that the type makes sense: no dim carries an error or is negative, and blocks can fill the last axis.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check(&self) -> Result<(), TensorTypeError> {
+        self.shape.check()?;
+        let block = self.dtype.block_elems();
+        let fits = match self.shape.last() {
+            None => block == 1,
+            Some(dim) => dim.as_fixed().is_none_or(|size| size % block as i64 == 0),
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(self.block_error())
+        }
+    }
+
+    /// The bytes of a tensor of this type.
+    ///
+    /// # Errors
+    /// If it overflows, or if blocks are not known to fill the last axis.
+    pub fn byte_size(&self) -> Result<Dim, TensorTypeError> {
+        let no_size = |source| TensorTypeError::NoSize {
+            ty: self.clone(),
+            source,
+        };
+        let block = Dim::from(self.dtype.block_elems());
+        let mut size = Dim::from(self.dtype.block_bytes());
+        if self.dtype.is_block() && self.shape.is_empty() {
+            return Err(self.block_error());
+        }
+        for (axis, dim) in self.shape.iter().enumerate() {
+            let mut blocks = dim.clone();
+            if axis + 1 == self.rank() {
+                if dim.rem(&block).map_err(no_size)? != Dim::ZERO {
+                    return Err(self.block_error());
+                }
+                blocks = dim.floor_div(&block).map_err(no_size)?;
+            }
+            size = size.try_mul(&blocks).map_err(no_size)?;
+        }
+        Ok(size)
+    }
+
+    /// Checks that a tensor is of this type, and binds the symbols that its sizes determine. On error nothing is bound.
+    ///
+    /// A dim that holds one symbol of unknown value, linearly, determines it: `2*tokens` accepts 14 and binds `tokens = 7`.
+    ///
+    /// # Errors
+    /// If dtype, rank or a size differs.
+    pub fn accepts(
+        &self,
+        tensor: &HostTensor,
+        bindings: &mut Bindings,
+    ) -> Result<(), TensorTypeError> {
+        if self.dtype != tensor.dtype() {
+            return Err(TensorTypeError::DType {
+                ty: self.clone(),
+                found: TensorType::of(tensor),
+            });
+        }
+        if self.rank() != tensor.rank() {
+            return Err(TensorTypeError::Rank {
+                ty: self.clone(),
+                found: TensorType::of(tensor),
+            });
+        }
+        let mut found = bindings.clone();
+        let axes = || self.shape.iter().zip(tensor.shape()).enumerate();
+        // Symbols on their own first: they may make other dims known.
+        for alone in [true, false] {
+            for (axis, (dim, &size)) in
+                axes().filter(|(_, (dim, _))| dim.as_symbol().is_some() == alone)
+            {
+                let value = match_dim(dim, size, &mut found);
+                value.map_err(|value| TensorTypeError::Size {
+                    ty: self.clone(),
+                    found: TensorType::of(tensor),
+                    axis,
+                    size,
+                    dim: dim.clone(),
+                    value,
+                    bindings: found.clone(),
+                })?;
+            }
+        }
+        *bindings = found;
+        Ok(())
+    }
+
+    fn block_error(&self) -> TensorTypeError {
+        TensorTypeError::Block {
+            ty: self.clone(),
+            block_elems: self.dtype.block_elems(),
+        }
+    }
+
+    /// Reads the type that `text` starts with, and gives the text after it.
+    ///
+    /// # Errors
+    /// If the text starts with no type.
+    pub fn parse_prefix(text: &str) -> Result<(TensorType, &str), TypeTextError> {
+        let text = text.trim_start();
+        let open = text.find('[').ok_or_else(|| TypeTextError::Form {
+            text: text.to_string(),
+            expected: "`dtype[dim, ..]`",
+        })?;
+        let dtype = text[..open].trim_end().parse()?;
+        let mut rest = text[open + 1..].trim_start();
+        let mut dims: Vec<Dim> = Vec::new();
+        while !rest.starts_with(']') {
+            let (dim, after) = Dim::parse_prefix(rest)?;
+            dims.push(dim);
+            rest = after.trim_start();
+            match rest.strip_prefix(',') {
+                Some(after) => rest = after.trim_start(),
+                None if rest.starts_with(']') => {}
+                None => {
+                    return Err(TypeTextError::Form {
+                        text: text.to_string(),
+                        expected: "`,` or `]` after a dim",
+                    });
+                }
+            }
+        }
+        let ty = TensorType::new(dtype, dims);
+        ty.check().map_err(|e| TypeTextError::Type(Box::new(e)))?;
+        Ok((ty, &rest[1..]))
+    }
+}
+
+/// Checks a size against a dim, and binds the symbol that it determines. The error is the dim's value, if it has one.
+fn match_dim(dim: &Dim, size: usize, bindings: &mut Bindings) -> Result<(), Option<i64>> {
+    let size = i64::try_from(size).map_err(|_| None)?;
+    if let Ok(value) = dim.eval(bindings) {
+        return if value == size {
+            Ok(())
+        } else {
+            Err(Some(value))
+        };
+    }
+    let known = bindings
+        .iter()
+        .map(|(symbol, value)| (symbol.clone(), Dim::fixed(value)));
+    let dim = dim.substitute(&known.collect()).map_err(|_| None)?;
+    let (symbol, value) = dim.solve_for(size).ok_or(None)?;
+    bindings.bind(symbol.name(), value).map_err(|_| None)
+}
+
+/// Why a text is no type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TypeTextError {
+    /// Not of the form.
+    #[error("`{text}` is no type: expected {expected}")]
+    Form {
+        /// The text.
+        text: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The dtype is unknown.
+    #[error(transparent)]
+    DType(#[from] UnknownDType),
+    /// A dim is wrong.
+    #[error(transparent)]
+    Dim(#[from] DimError),
+    /// The type makes no sense.
+    #[error(transparent)]
+    Type(Box<TensorTypeError>),
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.dtype, self.shape)
+    }
+}
+
+impl FromStr for TensorType {
+    type Err = TypeTextError;
+
+    fn from_str(text: &str) -> Result<Self, TypeTextError> {
+        let (ty, rest) = TensorType::parse_prefix(text)?;
+        if rest.trim().is_empty() {
+            return Ok(ty);
+        }
+        Err(TypeTextError::Form {
+            text: text.to_string(),
+            expected: "nothing after `]`",
+        })
+    }
+}
+
+serde_as_text!(TensorType, "a type such as `f32[tokens, 576]`");
