@@ -1,0 +1,8 @@
+//! Tests of the whole crate: files that are right, files that lie, and files that were damaged at random.
+
+mod folders;
+mod gguf;
+mod mutations;
+mod safetensors;
+mod sample;
+mod sharded;
