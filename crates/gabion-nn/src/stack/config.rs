@@ -1,0 +1,505 @@
+//! The arguments of a `StackedLinear`, in code and as JSON, with the checks of names and sizes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use gabion_tensor::DType;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::error::{ConfigErrors, list};
+use crate::fields::Fields;
+use crate::linear::Linear;
+
+/// One setting for all projections, or one for each.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum PerProjection<T> {
+    /// The same for all.
+    All(T),
+    /// In the order of the names.
+    Each(Vec<T>),
+}
+
+impl<T: Clone> PerProjection<T> {
+    /// The setting of projection `index`; `None` beyond the end of a list.
+    pub fn get(&self, index: usize) -> Option<T> {
+        match self {
+            PerProjection::All(one) => Some(one.clone()),
+            PerProjection::Each(each) => each.get(index).cloned(),
+        }
+    }
+
+    fn len(&self) -> Option<usize> {
+        match self {
+            PerProjection::All(_) => None,
+            PerProjection::Each(each) => Some(each.len()),
+        }
+    }
+}
+
+/// Where a layer is meant to live. Graphs are the same on every device; executors read this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// The host.
+    #[default]
+    Cpu,
+    /// A CUDA device by its number.
+    Cuda(u32),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// A word that names no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no device: use cpu, cuda or cuda:N")]
+pub struct UnknownDevice(pub String);
+
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownDevice(text.to_owned());
+        match text {
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => {
+                let n = text.strip_prefix("cuda:").ok_or_else(unknown)?;
+                n.parse().map(Device::Cuda).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The arguments of a [`StackedLinear`](super::StackedLinear).
+///
+/// As JSON each is a field of the same name; `dtype`, `device`, `stacked`, `has_bias`,
+/// `clip_weight` and `attribute` may be absent, and `dtype`, `has_bias` and `clip_weight` may be
+/// lists with one entry for each projection.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StackedLinearConfig {
+    /// K: the size of `x`'s last axis.
+    pub in_dim: usize,
+    /// The rows of each projection.
+    pub out_dims: Vec<usize>,
+    /// The attribute of each projection (`q_proj`), a segment of its tensors' names.
+    pub names: Vec<String>,
+    /// How the weights are stored: f32, f16, bf16, f64 or a block format.
+    pub dtype: PerProjection<DType>,
+    /// Where the layer is meant to live.
+    pub device: Device,
+    /// True: the checkpoint holds one weight `[ΣN, K]` (and one bias `[ΣN]`) for all projections.
+    /// False: it holds a weight and a bias for each.
+    pub stacked: bool,
+    /// Whether there are biases.
+    pub has_bias: PerProjection<bool>,
+    /// The weight is clamped to `-clip..=clip`. Zero is a clip like any other; null is none.
+    pub clip_weight: PerProjection<Option<f64>>,
+    /// The layer's own attribute in its parent: a segment of the tensors' names in stacked mode,
+    /// left out of them otherwise.
+    pub attribute: String,
+}
+
+const FIELDS: [&str; 9] = [
+    "in_dim", "out_dims", "names", "dtype", "device", "stacked", "has_bias", "clip_weight", "attribute",
+];
+/// Fields of quantised stacks: read, so that what they ask for can be answered.
+const FORMAT_FIELDS: [&str; 2] = ["format", "block_size"];
+const SIZE: &str = "a positive integer";
+const DTYPES: &str = "f32, f16, bf16, f64, q4_0, q4_1, q5_0, q5_1 or q8_0";
+
+impl StackedLinearConfig {
+    /// An unfused f32 stack under `qkv_proj`, without bias and clip.
+    pub fn new<S: Into<String>>(in_dim: usize, projections: impl IntoIterator<Item = (S, usize)>) -> Self {
+        let (names, out_dims) = projections.into_iter().map(|(name, rows)| (name.into(), rows)).unzip();
+        Self {
+            in_dim,
+            out_dims,
+            names,
+            dtype: PerProjection::All(DType::F32),
+            device: Device::Cpu,
+            stacked: false,
+            has_bias: PerProjection::All(false),
+            clip_weight: PerProjection::All(None),
+            attribute: "qkv_proj".to_owned(),
+        }
+    }
+
+    /// The arguments as JSON holds them. `file` names the source in messages.
+    ///
+    /// # Errors
+    /// Every field that is missing, of the wrong kind, unknown, or asks for a number format that
+    /// stacks do not know yet. Names and sizes are checked by [`StackedLinearConfig::check`].
+    pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
+        let mut fields = Fields::new(value, "");
+        let sizes = |v: &Value| v.as_array()?.iter().map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok())).collect();
+        let words = |v: &Value| v.as_array()?.iter().map(|s| s.as_str().map(str::to_owned)).collect();
+        let in_dim = fields.required("in_dim", SIZE).map(|v| {
+            v.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_else(|| {
+                fields.invalid("in_dim", SIZE, &v);
+                1
+            })
+        });
+        let out_dims: Vec<usize> = read_list(&mut fields, "out_dims", "a list of positive integers", sizes);
+        let names: Vec<String> = read_list(&mut fields, "names", "a list of strings", words);
+        let dtype = read_dtype(&mut fields);
+        let device = match fields.word("device").map(|w| w.parse::<Device>()) {
+            Some(Err(error)) => {
+                let found = Value::String(error.0);
+                fields.invalid("device", "cpu, cuda or cuda:N", &found);
+                Device::Cpu
+            }
+            Some(Ok(device)) => device,
+            None => Device::Cpu,
+        };
+        let has_bias = per_projection(&mut fields, "has_bias", "true, false or a list of them", false, Value::as_bool);
+        let number_or_null = |v: &Value| if v.is_null() { Some(None) } else { v.as_f64().map(Some) };
+        let clip_weight =
+            per_projection(&mut fields, "clip_weight", "a number, null or a list of them", None, number_or_null);
+        let stacked = fields.flag("stacked", false);
+        let attribute = fields.word("attribute").unwrap_or_else(|| "qkv_proj".to_owned());
+        let known: Vec<&str> = FIELDS.iter().chain(&FORMAT_FIELDS).copied().collect();
+        fields.refuse_others(&known);
+        let in_dim = in_dim.unwrap_or(1);
+        let config = Self { in_dim, out_dims, names, dtype, device, stacked, has_bias, clip_weight, attribute };
+        fields.finish(file, config)
+    }
+
+    /// ΣN.
+    pub fn total_rows(&self) -> usize {
+        self.out_dims.iter().fold(0, |sum, &n| sum.saturating_add(n))
+    }
+
+    /// Checks names and sizes.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn check(&self) -> Result<(), StackErrors> {
+        let mut problems = Vec::new();
+        self.check_names(&mut problems);
+        self.check_sizes(&mut problems);
+        self.check_settings(&mut problems);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(StackErrors { attribute: self.attribute.clone(), problems })
+        }
+    }
+
+    fn check_names(&self, problems: &mut Vec<StackProblem>) {
+        check_name("attribute", &self.attribute, problems);
+        if self.names.is_empty() {
+            problems.push(StackProblem::Empty);
+        }
+        let mut first = BTreeMap::new();
+        for (index, name) in self.names.iter().enumerate() {
+            check_name(&format!("names[{index}]"), name, problems);
+            if let Some(earlier) = first.get(name.as_str()) {
+                problems.push(StackProblem::Duplicate { name: name.clone(), first: *earlier, second: index });
+            } else {
+                first.insert(name.as_str(), index);
+            }
+        }
+        let lists = [
+            ("out_dims", Some(self.out_dims.len())),
+            ("dtype", self.dtype.len()),
+            ("has_bias", self.has_bias.len()),
+            ("clip_weight", self.clip_weight.len()),
+        ];
+        for (list, len) in lists {
+            if let Some(found) = len.filter(|&n| n != self.names.len()) {
+                problems.push(StackProblem::Length { list, expected: self.names.len(), found });
+            }
+        }
+    }
+
+    fn check_sizes(&self, problems: &mut Vec<StackProblem>) {
+        if self.in_dim == 0 {
+            problems.push(StackProblem::Zero { what: "in_dim".to_owned() });
+        }
+        for (index, _) in self.out_dims.iter().enumerate().filter(|(_, n)| **n == 0) {
+            problems.push(StackProblem::Zero { what: format!("out_dims[{index}]") });
+        }
+        let rows = self.out_dims.iter().try_fold(0usize, |sum, &n| sum.checked_add(n));
+        // 8 bytes is the widest dtype; byte counts then fit a signed 64-bit dimension.
+        let bytes = rows.and_then(|n| n.checked_mul(self.in_dim)).and_then(|n| n.checked_mul(8));
+        if bytes.is_none_or(|n| i64::try_from(n).is_err()) {
+            problems.push(StackProblem::Overflow { in_dim: self.in_dim, out_dims: self.out_dims.clone() });
+        }
+    }
+
+    fn check_settings(&self, problems: &mut Vec<StackProblem>) {
+        let n = self.names.len();
+        for (index, dtype) in self.dtypes().enumerate().take(n.max(1)) {
+            let what = setting("dtype", self.dtype.len(), index);
+            if !(dtype.is_float() || dtype.is_block()) {
+                problems.push(StackProblem::DType { what, found: dtype });
+            } else if dtype.is_block() && self.in_dim % dtype.block_elems() != 0 {
+                let (in_dim, block) = (self.in_dim, dtype.block_elems());
+                problems.push(StackProblem::Block { what, dtype, in_dim, block });
+            }
+            if self.dtype.len().is_none() {
+                break;
+            }
+        }
+        let clips: &[Option<f64>] = match &self.clip_weight {
+            PerProjection::All(clip) => std::slice::from_ref(clip),
+            PerProjection::Each(clips) => clips,
+        };
+        for (index, clip) in clips.iter().enumerate() {
+            if let Some(found) = clip.filter(|c| c.is_nan() || c.is_sign_negative() && *c != 0.0) {
+                let what = setting("clip_weight", self.clip_weight.len(), index);
+                problems.push(StackProblem::Clip { what, found: found.to_string() });
+            }
+        }
+        if self.stacked {
+            if differs(&self.dtype) {
+                problems.push(StackProblem::OneTensor { field: "dtype" });
+            }
+            if differs(&self.has_bias) {
+                problems.push(StackProblem::OneTensor { field: "has_bias" });
+            }
+        }
+    }
+
+    fn dtypes(&self) -> impl Iterator<Item = DType> + '_ {
+        (0..).map_while(|i| self.dtype.get(i))
+    }
+
+    /// Projection `index` of a checked configuration as a plain [`Linear`].
+    pub(crate) fn linear(&self, index: usize) -> Linear {
+        Linear::new(&self.names[index], self.in_dim, self.out_dims[index])
+            .stored_as(self.dtype.get(index).unwrap_or(DType::F32))
+            .with_bias(self.has_bias.get(index).unwrap_or(false))
+            .clipped(self.clip_weight.get(index).flatten())
+    }
+}
+
+impl<'de> Deserialize<'de> for StackedLinearConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_json(&value, "stack").map_err(serde::de::Error::custom)
+    }
+}
+
+fn setting(field: &str, len: Option<usize>, index: usize) -> String {
+    if len.is_some() { format!("{field}[{index}]") } else { field.to_owned() }
+}
+
+fn differs<T: PartialEq>(setting: &PerProjection<T>) -> bool {
+    match setting {
+        PerProjection::All(_) => false,
+        PerProjection::Each(each) => each.windows(2).any(|w| w[0] != w[1]),
+    }
+}
+
+fn check_name(what: &str, name: &str, problems: &mut Vec<StackProblem>) {
+    if name.is_empty() {
+        problems.push(StackProblem::EmptyName { what: what.to_owned() });
+    } else if name.contains('.') {
+        problems.push(StackProblem::Dotted { what: what.to_owned(), name: name.to_owned() });
+    }
+}
+
+fn read_list<T>(
+    fields: &mut Fields<'_>,
+    field: &str,
+    expected: &str,
+    read: impl Fn(&Value) -> Option<Vec<T>>,
+) -> Vec<T> {
+    let Some(value) = fields.required(field, expected) else {
+        return Vec::new();
+    };
+    read(&value).unwrap_or_else(|| {
+        fields.invalid(field, expected, &value);
+        Vec::new()
+    })
+}
+
+fn per_projection<T: Clone>(
+    fields: &mut Fields<'_>,
+    field: &str,
+    expected: &str,
+    default: T,
+    read: impl Fn(&Value) -> Option<T>,
+) -> PerProjection<T> {
+    let Some(value) = fields.get(field) else {
+        return PerProjection::All(default);
+    };
+    let made = match &value {
+        Value::Array(each) => each.iter().map(&read).collect::<Option<_>>().map(PerProjection::Each),
+        one => read(one).map(PerProjection::All),
+    };
+    made.unwrap_or_else(|| {
+        fields.invalid(field, expected, &value);
+        PerProjection::All(default)
+    })
+}
+
+/// `dtype`, or `format` where that names a format that stacks can hold.
+fn read_dtype(fields: &mut Fields<'_>) -> PerProjection<DType> {
+    let word = |v: &Value| v.as_str().and_then(dtype_by_name);
+    let dtype = per_projection(fields, "dtype", DTYPES, DType::F32, word);
+    let block_size = fields.get("block_size");
+    let Some(format) = fields.get("format") else {
+        if let Some(size) = block_size {
+            fields.unsupported("block_size", &size, "a block size goes with a `format` that has one; leave it out");
+        }
+        return dtype;
+    };
+    match word(&format) {
+        Some(found) if fields.has("dtype") && dtype != PerProjection::All(found) => {
+            let message = format!("format is {found} and dtype is another; leave one of them out");
+            fields.contradiction(&["format", "dtype"], message);
+            dtype
+        }
+        Some(found) => PerProjection::All(found),
+        None => {
+            let message = format!("stacks of this number format are not built yet; supported are {DTYPES}");
+            fields.unsupported("format", &format, &message);
+            dtype
+        }
+    }
+}
+
+/// A dtype by our name or by the one that Python libraries use.
+pub(crate) fn dtype_by_name(word: &str) -> Option<DType> {
+    match word {
+        "float32" | "float" => Some(DType::F32),
+        "float16" | "half" => Some(DType::F16),
+        "bfloat16" => Some(DType::BF16),
+        "float64" | "double" => Some(DType::F64),
+        other => other.parse().ok(),
+    }
+}
+
+/// One problem of a stack's arguments.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum StackProblem {
+    /// A stack of nothing.
+    #[error("`names` is empty: a stack has at least one projection")]
+    Empty,
+    /// A list whose length is not that of `names`.
+    #[error("`{list}` has {found} entries and `names` has {expected}: one for each projection")]
+    Length {
+        /// The list.
+        list: &'static str,
+        /// The number of names.
+        expected: usize,
+        /// Its own length.
+        found: usize,
+    },
+    /// A name without letters.
+    #[error("`{what}` is empty: give the attribute under which the tensors are stored")]
+    EmptyName {
+        /// The name's place.
+        what: String,
+    },
+    /// A name that would be two modules.
+    #[error("`{what}` is \"{name}\": a name is one segment, without dots")]
+    Dotted {
+        /// The name's place.
+        what: String,
+        /// The name.
+        name: String,
+    },
+    /// Two projections that would read the same tensors.
+    #[error("`names[{second}]` is \"{name}\" again, as `names[{first}]`: every projection has its own name")]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// Where it stands first.
+        first: usize,
+        /// Where it stands again.
+        second: usize,
+    },
+    /// A size of zero.
+    #[error("`{what}` is 0: sizes are positive")]
+    Zero {
+        /// The size's place.
+        what: String,
+    },
+    /// Sizes whose product no machine can hold.
+    #[error("in_dim {in_dim} x the sum of out_dims {out_dims:?} overflows the size of a tensor")]
+    Overflow {
+        /// K.
+        in_dim: usize,
+        /// The rows of each projection.
+        out_dims: Vec<usize>,
+    },
+    /// A weight that is no real numbers.
+    #[error("`{what}` is {found}: weights are stored as {DTYPES}")]
+    DType {
+        /// The dtype's place.
+        what: String,
+        /// The dtype.
+        found: DType,
+    },
+    /// Rows that are no whole blocks.
+    #[error("`{what}` is {dtype}, whose blocks hold {block} values: in_dim {in_dim} is no multiple of {block}")]
+    Block {
+        /// The dtype's place.
+        what: String,
+        /// The block format.
+        dtype: DType,
+        /// K.
+        in_dim: usize,
+        /// Values in a block.
+        block: usize,
+    },
+    /// A clip that would turn the range inside out.
+    #[error("`{what}` is {found}: a clip is zero or positive")]
+    Clip {
+        /// The clip's place.
+        what: String,
+        /// The clip.
+        found: String,
+    },
+    /// A setting that differs between projections which are one tensor.
+    #[error("`{field}` differs between projections: in stacked mode they are one tensor; set `stacked` to false")]
+    OneTensor {
+        /// The setting.
+        field: &'static str,
+    },
+    /// A projection that has another number of rows than declared.
+    #[error("projection \"{name}\" has {found} rows and `out_dims` says {expected}")]
+    Rows {
+        /// The projection.
+        name: String,
+        /// What was declared.
+        expected: usize,
+        /// What the projection says.
+        found: usize,
+    },
+}
+
+/// Every problem of a stack's arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackErrors {
+    /// The stack's attribute.
+    pub attribute: String,
+    /// The problems; never empty.
+    pub problems: Vec<StackProblem>,
+}
+
+impl fmt::Display for StackErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list(f, &format!("stack `{}`", self.attribute), &self.problems)
+    }
+}
+
+impl std::error::Error for StackErrors {}
