@@ -1,4 +1,6 @@
 //! The SIMD CPU executor: packing, kernels, resident workers.
 
 pub mod isa;
+pub mod kernels;
+pub mod pack;
 pub mod workers;
