@@ -1,13 +1,16 @@
 //! Checkpoints on disk: named tensors over mapped files, model folders, tokenizers, load reports and conversion.
 //!
 //! - [`Checkpoint`] is named tensors over safetensors files (one or sharded) or GGUF files, checked to the last byte.
+//! - [`Checkpoint::check`] compares it with what a model expects and gives a [`LoadReport`] of everything that is wrong.
 
 mod atomic;
 mod checkpoint;
 mod error;
+mod fused;
 mod gguf;
 mod json;
 mod nearest;
+mod report;
 mod safetensors;
 mod sink;
 mod stored;
@@ -20,6 +23,9 @@ pub use error::{CheckpointError, FieldProblem, FileProblem, TensorProblem};
 pub use gguf::{
     GgufArray, GgufFile, GgufMetadata, GgufName, GgufTensor, GgufValue, NameMap, gguf_config,
     write_gguf,
+};
+pub use report::{
+    Expected, Ignorable, LoadReport, Misshapen, Missing, Mistyped, Unexpected, is_stale_buffer,
 };
 pub use safetensors::{SafetensorsEntry, SafetensorsHeader, ShardIndex, write_safetensors};
 pub use sink::{TensorDecl, TensorSink};

@@ -2,6 +2,7 @@
 
 mod folders;
 mod gguf;
+mod load_report;
 mod mutations;
 mod safetensors;
 mod sample;
