@@ -2,5 +2,6 @@
 
 pub mod isa;
 pub mod kernels;
+pub mod limits;
 pub mod pack;
 pub mod workers;

@@ -15,7 +15,7 @@ use crate::isa::Isa;
 /// Lanes of a sum.
 pub(crate) const LANES: usize = 16;
 /// Elements whose sum is kept in `f32`.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// `a * b + c` for one number, as the vectors of `S` do it.
 #[inline(always)]
@@ -65,25 +65,30 @@ unsafe fn sum_row<S: Simd>(x: &[f32]) -> f64 {
     accumulate(x, |x, sum| sum + x)
 }
 
-/// The larger of two; NaN if either is.
+/// The last of a row by an order that has NaN at its end: any grouping gives the same.
 #[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if a > b || a.is_nan() { a } else { b }
+fn extreme(x: &[f32], start: f32, f: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
+    let mut lanes = [start; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for chunk in whole {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = f(*lane, x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = f(*lane, x);
+    }
+    lanes.into_iter().fold(start, f)
 }
 
 #[inline(always)]
 unsafe fn max_row<S: Simd>(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, x);
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = larger(*lane, x);
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    extreme(x, f32::NEG_INFINITY, max)
+}
+
+#[inline(always)]
+unsafe fn min_row<S: Simd>(x: &[f32]) -> f32 {
+    extreme(x, f32::INFINITY, min)
 }
 
 #[inline(always)]
@@ -190,7 +195,6 @@ unsafe fn fold_rows<S: Simd>(func: RowFold, sum: &mut [f32], x: &[f32]) {
     }
     match func {
         RowFold::Sum => each(sum, x, |a, b| a + b),
-        RowFold::Prod => each(sum, x, |a, b| a * b),
         RowFold::Max => each(sum, x, max),
         RowFold::Min => each(sum, x, min),
     }
@@ -200,7 +204,6 @@ unsafe fn fold_rows<S: Simd>(func: RowFold, sum: &mut [f32], x: &[f32]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowFold {
     Sum,
-    Prod,
     Max,
     Min,
 }
@@ -436,6 +439,8 @@ lane_kernels! {
     sum => sum_row(x: &[f32]) -> f64;
     /// The largest of a row; NaN if there is one.
     max => max_row(x: &[f32]) -> f32;
+    /// The smallest of a row; NaN if there is one.
+    min => min_row(x: &[f32]) -> f32;
     /// Softmax of a row in place, or its logarithm.
     softmax => softmax_row(x: &mut [f32], log: bool);
     /// `e^(x - max)` in place, and the sum; zeros and 0 if every element is minus infinity.
