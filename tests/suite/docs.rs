@@ -1,0 +1,52 @@
+//! Every ```gir block of the documentation parses and prints as itself.
+
+use std::fs;
+
+use gabion_ir::Graph;
+
+use crate::repository;
+
+/// The ```gir blocks of a page: (line of the fence, text).
+fn blocks(page: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (index, line) in page.lines().enumerate() {
+        match &mut open {
+            None if line.trim_end() == "```gir" => open = Some((index + 1, String::new())),
+            None => {}
+            Some(_) if line.trim_end() == "```" => blocks.extend(open.take()),
+            Some((_, text)) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    blocks
+}
+
+#[test]
+fn graphs_in_the_documentation_are_canonical() {
+    let mut pages: Vec<_> = fs::read_dir(repository().join("docs"))
+        .expect("docs/ is there")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "md"))
+        .collect();
+    pages.sort();
+    let mut n_blocks = 0;
+    let mut problems = Vec::new();
+    for path in pages {
+        let page = fs::read_to_string(&path).expect("a page of docs/");
+        for (line, text) in blocks(&page) {
+            n_blocks += 1;
+            let place = format!("{}:{line}", path.display());
+            match Graph::parse(&text) {
+                Ok(graph) if graph.to_text() == text => {}
+                Ok(graph) => problems.push(format!("{place} prints as\n{}", graph.to_text())),
+                Err(errors) => problems.push(errors.with_file(place).to_string()),
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+    assert!(n_blocks >= 4, "expected at least 4 blocks, found {n_blocks}: is the fence `gir`?");
+}

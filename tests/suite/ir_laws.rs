@@ -1,0 +1,125 @@
+//! The laws of text, JSON, equality, hash and verifier, on random graphs and on every operator; and
+//! that no text, however damaged, makes the parser panic.
+
+use gabion_ir::Graph;
+use gabion_ir::diff::diff;
+use gabion_ir::hash::graph_hash;
+use gabion_ir::verify::verify;
+use proptest::prelude::*;
+
+use crate::random_graph::{every_operator, random_graph, rebuilt_with_other_ids, steps};
+
+/// Every law that holds for one graph.
+#[track_caller]
+pub(crate) fn laws(graph: &Graph) {
+    if let Err(errors) = verify(graph) {
+        panic!("{errors}");
+    }
+    let text = graph.to_text();
+    let parsed = Graph::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert_eq!(parsed.to_text(), text, "printing is idempotent");
+    assert!(parsed == *graph, "parse(print(g)) == g\n{text}");
+    assert_eq!(graph_hash(&parsed), graph_hash(graph));
+    let json = graph.to_json();
+    let read = Graph::from_json(&json).unwrap_or_else(|e| panic!("{e}\n{json:#}"));
+    assert!(read == *graph, "from_json(to_json(g)) == g\n{text}");
+    let compact = graph.compacted();
+    assert!(compact == *graph, "compaction keeps the graph");
+    let difference = diff(graph, &parsed);
+    assert!(difference.is_equal(), "{difference}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_graphs_obey_the_laws(steps in steps()) {
+        laws(&random_graph(&steps));
+    }
+
+    #[test]
+    fn ids_and_history_do_not_show(steps in steps()) {
+        let graph = random_graph(&steps);
+        let other = rebuilt_with_other_ids(&graph);
+        prop_assert!(graph == other);
+        prop_assert_eq!(graph.to_text(), other.to_text());
+        prop_assert_eq!(graph_hash(&graph), graph_hash(&other));
+        prop_assert!(diff(&graph, &other).is_equal());
+    }
+
+    #[test]
+    fn damaged_text_never_panics(steps in steps(), damage in prop::collection::vec((any::<usize>(), any::<u8>(), 0u8..5), 1..6)) {
+        let mut bytes = random_graph(&steps).to_text().into_bytes();
+        for (at, byte, how) in damage {
+            let at = at % bytes.len().max(1);
+            match how {
+                0 if !bytes.is_empty() => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 if !bytes.is_empty() => drop(bytes.remove(at)),
+                3 => bytes.truncate(at),
+                _ => {
+                    let copied: Vec<u8> = bytes[at..].iter().copied().take(usize::from(byte)).collect();
+                    bytes.splice(at..at, copied);
+                }
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        match Graph::parse(&text) {
+            Ok(graph) => laws(&graph),
+            Err(errors) => {
+                prop_assert!(!errors.items().is_empty() && errors.items().len() <= 20);
+                prop_assert!(!errors.to_string().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_never_panics(text in "[ -~\\n]{0,200}") {
+        prop_assert!(Graph::parse(&text).is_err());
+    }
+
+    /// Soup of the grammar's own words.
+    #[test]
+    fn any_tokens_never_panic(words in prop::collection::vec(0usize..26, 0..80)) {
+        const WORDS: [&str; 26] = [
+            "%x", "%0", "=", ",", ":", "(", ")", "{", "}", "[", "]", "->", "f32[n]", "f32[", "\"s\"", "\n", "return",
+            "guard", "where", "donate", "in", "relu", "concat", "axis", "// c\n", "1e5",
+        ];
+        let mut text = "graph @g(%x: f32[2]) -> (f32[2]) {\n".to_owned();
+        for word in words {
+            text.push_str(WORDS[word]);
+            text.push(' ');
+        }
+        if let Err(errors) = Graph::parse(&text) {
+            prop_assert!(!errors.to_string().is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_operator_obeys_the_laws() {
+    for seed in 0..8 {
+        laws(&every_operator(seed));
+    }
+}
+
+/// The generator must make what the laws are about; else they hold of nothing.
+#[test]
+fn random_graphs_are_rich() {
+    let mut sampler = gabion_ir::Sampler::new(1);
+    let (mut nodes, mut guards, mut dead, mut multi) = (0, 0, 0, 0);
+    for _ in 0..50 {
+        let steps: Vec<_> = (0..40)
+            .map(|_| {
+                let bits = sampler.bits();
+                (bits as u16, (bits >> 16) as u16, (bits >> 32) as u16, (bits >> 48) as u16)
+            })
+            .collect();
+        let mut graph = random_graph(&steps);
+        nodes += graph.len();
+        guards += graph.guards().len();
+        multi += graph.node_ids().filter(|id| graph.node(*id).results.len() > 1).count();
+        dead += graph.remove_dead();
+    }
+    assert!(nodes > 50 * 15 && guards > 20 && dead > 50 && multi > 20, "{nodes} {guards} {dead} {multi}");
+}

@@ -1,0 +1,20 @@
+//! The test binary: one module per subject. `cargo test -p gabion-tests --test suite SUBJECT` runs one.
+
+mod docs;
+mod filetests;
+mod ir_diff;
+mod ir_eval;
+mod ir_hash;
+mod ir_json;
+mod ir_laws;
+mod ir_text;
+mod ir_verify;
+mod random_graph;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().unwrap_or(member).to_path_buf()
+}
