@@ -476,6 +476,33 @@ impl Graph {
         dead.len()
     }
 
+    /// Removes `root` if nothing uses it, then whatever only it used; the number removed.
+    pub fn sweep(&mut self, root: NodeId) -> usize {
+        let mut removed = 0;
+        let mut stack = vec![root];
+        while let Some(id) = stack.pop() {
+            if !self.contains(id) {
+                continue;
+            }
+            let operands = self.operands(id);
+            if self.remove_node(id) {
+                removed += 1;
+                stack.extend(operands.iter().map(|v| v.node));
+            }
+        }
+        removed
+    }
+
+    /// True if `to` is computed from `from` (or is `from`).
+    pub fn depends_on(&self, to: NodeId, from: NodeId) -> bool {
+        petgraph::algo::has_path_connecting(
+            &self.store,
+            self.petgraph_index(from),
+            self.petgraph_index(to),
+            None,
+        )
+    }
+
     /// The weights that the graph names, in canonical order: (name, type, node).
     pub fn weights(&self) -> Vec<(Arc<str>, TensorType, NodeId)> {
         let mut weights = Vec::new();

@@ -52,7 +52,9 @@ macro_rules! define_ops {
             /// # Errors
             /// Operands that the operator does not accept.
             pub fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
-                match self { $($(Op::$op(op) => op.infer(args, cx),)+)* }
+                let results = match self { $($(Op::$op(op) => op.infer(args, cx),)+)* }?;
+                results.iter().try_for_each(require_sizes)?;
+                Ok(results)
             }
 
             /// The meaning; see [`OpDef::eval`].
@@ -99,15 +101,95 @@ macro_rules! define_ops {
     };
 }
 
+mod broadcasting;
+mod closeness;
+mod family;
+pub mod float;
+pub mod indexing;
+mod lanes;
+pub mod operators;
+mod requirements;
+pub mod stack_segment;
+mod stacked_eval;
+mod strides;
+
+pub use arg_reduce::ArgFn;
+pub use elements::ScatterReduce;
+pub use float::Float;
+pub use indexing::{Index, Span};
+pub use operators::Operand;
+pub use reduce::ReduceFn;
+pub use rope::Pairing;
+pub use slice::AxisSlice;
+pub use stack_segment::{Fused, Segment, StackNorm, StackNormKind};
+
 define_ops! {
     /// Leaves: graph inputs, checkpoint weights, constants.
     leaf: Input, Weight, Constant;
-    /// Elementwise maths of one, two operands, comparisons.
-    map: Unary, Binary, Compare;
-    /// `concat`.
-    concat: Concat;
+    /// Elementwise functions of one operand.
+    unary: Unary;
+    /// Elementwise functions and comparisons of two operands.
+    binary: Binary, Compare;
+    /// `where`.
+    select: Where;
+    /// `clamp`.
+    clamp: Clamp;
+    /// `cast`.
+    cast: Cast;
     /// `matmul`.
     matmul: Matmul;
+    /// `reduce_sum`, `reduce_max`, ..
+    reduce: Reduce;
+    /// `argmax`, `argmin`.
+    arg_reduce: ArgReduce;
+    /// `top_k`.
+    top_k: TopK;
+    /// `cumsum`.
+    cumsum: Cumsum;
+    /// `concat`.
+    concat: Concat;
+    /// `split`.
+    split: Split;
+    /// `slice`.
+    slice: Slice;
+    /// `pad`.
+    pad: Pad;
+    /// `reshape`.
+    reshape: Reshape;
+    /// `transpose`.
+    transpose: Transpose;
+    /// `broadcast`.
+    broadcast: Broadcast;
+    /// `range`.
+    range: Range;
+    /// `one_hot`.
+    one_hot: OneHot;
+    /// `gather`.
+    gather: Gather;
+    /// `gather_elements`, `scatter`.
+    elements: GatherElements, Scatter;
+    /// `softmax`, `log_softmax`.
+    softmax: Softmax, LogSoftmax;
+    /// `rms_norm`, `layer_norm`.
+    norm: RmsNorm, LayerNorm;
+    /// `rope`.
+    rope: Rope;
+    /// `attention`.
+    attention: Attention;
+    /// `cache_append`.
+    cache_append: CacheAppend;
+    /// `quantize`, `dequantize`.
+    quantize: Quantize, Dequantize;
+    /// `stacked_matmul`, made by the compiler.
+    stacked_matmul: StackedMatmul;
+    /// `fused_map`, made by the compiler.
+    fused_map: FusedMap;
+}
+
+/// Refuses result types with a size that overflowed or is a negative number.
+fn require_sizes(ty: &TensorType) -> Result<(), TypeError> {
+    ty.shape.iter().try_for_each(gabion_tensor::Dim::check)?;
+    reshape::require_sizes(&ty.shape)
 }
 
 impl Op {

@@ -283,7 +283,7 @@ impl OpDef for Constant {
 
     fn infer(&self, args: &[TensorType], _: &mut InferCx<'_>) -> Result<Results, TypeError> {
         operands::<0>(args)?;
-        Ok(smallvec![TensorType::new(self.value.dtype(), self.value.shape().iter().copied())])
+        Ok(smallvec![TensorType::new(self.value.dtype(), self.value.shape())])
     }
 
     fn eval(&self, _: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {

@@ -1,0 +1,99 @@
+//! `fuse_elementwise`: a chain of elementwise operators whose intermediate results nobody else reads
+//! becomes one `fused_map`: one pass over memory instead of one per operator.
+
+use gabion_ir::ops::FusedMap;
+use gabion_ir::{Graph, NodeId, Value};
+use rustc_hash::FxHashSet;
+
+use crate::elementwise::{ProgramBuilder, is_elementwise};
+use crate::ledger::Outcome;
+use crate::patch::Patch;
+use crate::recipe::{is_weight_only, parts_of};
+use crate::rewriter::PassCx;
+use crate::run::LowerError;
+
+/// Runs the pass.
+///
+/// # Errors
+/// A patch that does not build.
+pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+    let mut fired = 0;
+    let mut taken: FxHashSet<NodeId> = FxHashSet::default();
+    for id in graph.canonical_order().into_iter().rev() {
+        if !graph.contains(id) || taken.contains(&id) || !fusible(graph, id) {
+            continue;
+        }
+        let members = chain(graph, id, cx.target.max_map_instrs);
+        if members.len() < 2 {
+            continue;
+        }
+        taken.extend(&members);
+        let mut builder = ProgramBuilder::default();
+        for &member in &members {
+            builder.add(graph, member);
+        }
+        let label = format!("{} operators become one program of {} instructions", members.len(), builder.len());
+        let taps = builder.reads();
+        let result = Value::new(id, 0);
+        let program = builder.finish(&[result]);
+        let patch = Patch::build(graph, label.clone(), &taps, &[result], |b, t| {
+            vec![b.apply1(FusedMap { program }, t)]
+        })?;
+        if !patch.keeps_types(graph) {
+            cx.refuse(graph, id, "the program does not broadcast to the result's shape");
+            continue;
+        }
+        cx.note(graph, id, Outcome::Fired(label));
+        patch.apply(graph, id);
+        graph.sweep(id);
+        fired += 1;
+    }
+    Ok(fired)
+}
+
+/// Elementwise and no part of a load-time recipe.
+fn fusible(graph: &Graph, id: NodeId) -> bool {
+    let value = Value::new(id, 0);
+    is_elementwise(graph, id) && !(is_weight_only(graph, value) && parts_of(graph, value).is_some())
+}
+
+/// `root` and the operators that only it needs, operands before users.
+fn chain(graph: &Graph, root: NodeId, limit: usize) -> Vec<NodeId> {
+    let shape = &graph.node(root).results[0].shape;
+    let mut members = vec![root];
+    let mut next = 0;
+    while next < members.len() {
+        for operand in graph.operands(members[next]) {
+            let fits = members.len() < limit / 3
+                && !members.contains(&operand.node)
+                && fusible(graph, operand.node)
+                && graph.node(operand.node).results.len() == 1
+                && graph.value_type(operand).shape == *shape
+                && only_used_by(graph, operand, members[next]);
+            if fits {
+                members.push(operand.node);
+            }
+        }
+        next += 1;
+    }
+    let mut order = graph_order(graph, &members);
+    order.dedup();
+    order
+}
+
+fn only_used_by(graph: &Graph, value: Value, user: NodeId) -> bool {
+    !graph.is_output(value) && graph.users(value).iter().all(|(u, _)| *u == user)
+}
+
+/// Members in an order in which operands come first.
+fn graph_order(graph: &Graph, members: &[NodeId]) -> Vec<NodeId> {
+    let mut order: Vec<NodeId> = Vec::with_capacity(members.len());
+    // Found from the root outwards, so reversing puts every operand before its only user.
+    for &id in members.iter().rev() {
+        if !order.contains(&id) {
+            order.push(id);
+        }
+    }
+    debug_assert!(order.iter().all(|id| graph.contains(*id)));
+    order
+}

@@ -1,0 +1,147 @@
+//! `split_sinks`: splits and cuts of a stack's columns become results of the stack, so that each
+//! projection has its own destination. A cut of `stack + bias` first becomes `cut + cut`.
+
+use gabion_ir::ops::{AxisSlice, Segment, Slice, StackedMatmul};
+use gabion_ir::{Graph, NodeId, Op, Value};
+use gabion_tensor::Dim;
+
+use crate::patch::Patch;
+use crate::recipe::fixed_cut;
+use crate::rewriter::{PassCx, Verdict, rewrite};
+use crate::run::LowerError;
+
+/// Runs the pass.
+///
+/// # Errors
+/// A patch that does not build.
+pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+    Ok(rewrite(graph, cx, &sink_below_elementwise)? + rewrite(graph, cx, &split_stack)?)
+}
+
+/// The columns that a split or cut takes: (result of the user, start, end).
+fn cuts_of(graph: &Graph, user: NodeId) -> Option<Vec<(Value, usize, usize)>> {
+    let operand = graph.operands(user)[0];
+    let shape = &graph.value_type(operand).shape;
+    let last = shape.rank().checked_sub(1)?;
+    match graph.op(user) {
+        Op::Split(split) if split.axis == -1 || split.axis == last as i64 => {
+            let mut first = 0;
+            let mut cuts = Vec::new();
+            for (i, size) in split.sizes.iter().enumerate() {
+                let n = usize::try_from(size.as_fixed()?).ok()?;
+                cuts.push((Value::new(user, i as u32), first, first + n));
+                first += n;
+            }
+            Some(cuts)
+        }
+        Op::Slice(slice) => {
+            let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
+            let (axis, start, stop) = fixed_cut(slice, shape.rank(), size)?;
+            (axis == last).then(|| vec![(Value::new(user, 0), start, stop)])
+        }
+        _ => None,
+    }
+}
+
+fn columns(axis: usize, start: usize, stop: usize) -> Slice {
+    let bound = |n: usize| Some(Dim::from(n));
+    Slice { axes: vec![AxisSlice { axis: axis as i64, start: bound(start), stop: bound(stop), step: 1 }] }
+}
+
+/// `cut(stack <op> other)` becomes `cut(stack) <op> cut(other)`.
+fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
+    if !matches!(op, Op::Split(_) | Op::Slice(_)) {
+        return Ok(Verdict::Skip);
+    }
+    let value = graph.operands(id)[0];
+    let (Op::Binary(_) | Op::Unary(_), Some(cuts)) = (graph.op(value.node), cuts_of(graph, id)) else {
+        return Ok(Verdict::Skip);
+    };
+    let operands = graph.operands(value.node);
+    let of_stack = operands.iter().any(|v| {
+        matches!(graph.op(v.node), Op::StackedMatmul(_)) && graph.single_user(*v).is_some()
+    });
+    let all_cut = !graph.is_output(value) && graph.users(value).iter().all(|(u, _)| cuts_of(graph, *u).is_some());
+    if !of_stack || !all_cut {
+        return Ok(Verdict::Skip);
+    }
+    let width = graph.value_type(value).shape.last().cloned();
+    let made = graph.op(value.node).clone();
+    let replaced: Vec<Value> = cuts.iter().map(|(v, ..)| *v).collect();
+    let label = format!("the cut moves above {}", made.name());
+    let patch = Patch::build(graph, label, &operands, &replaced, |b, t| {
+        let piece = |start: usize, stop: usize| {
+            let args: Vec<_> = t
+                .iter()
+                .map(|v| match v.shape().last() {
+                    Some(n) if Some(n) == width.as_ref() => b.apply1(columns(v.rank() - 1, start, stop), &[*v]),
+                    _ => *v,
+                })
+                .collect();
+            b.apply1(made.clone(), &args)
+        };
+        cuts.iter().map(|(_, start, stop)| piece(*start, *stop)).collect()
+    })?;
+    Ok(Verdict::Apply(patch))
+}
+
+/// Results that are only cut become one result per piece.
+fn split_stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
+    let Op::StackedMatmul(stack) = op else { return Ok(Verdict::Skip) };
+    for (i, segment) in stack.segments.iter().enumerate() {
+        let value = Value::new(id, i as u32);
+        let users = graph.users(value);
+        if users.is_empty() || graph.is_output(value) || segment.halves.is_some() {
+            continue;
+        }
+        let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
+        let Some(cuts) = cuts else { continue };
+        let cuts: Vec<_> = cuts.into_iter().flatten().collect();
+        if !segment.epilogue.is_empty() {
+            return Ok(Verdict::Refuse("its result is split, but it has an epilogue already".to_owned()));
+        }
+        let mut edges: Vec<usize> = cuts.iter().flat_map(|(_, a, b)| [*a, *b]).chain([0, segment.n_rows()]).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        let exact = cuts.iter().all(|(_, a, b)| {
+            edges.binary_search(a).is_ok_and(|at| edges.get(at + 1) == Some(b))
+        });
+        if !exact {
+            return Ok(Verdict::Refuse("its users take overlapping columns".to_owned()));
+        }
+        return Ok(Verdict::Apply(split_segment(graph, id, stack, i, &edges, &cuts)?));
+    }
+    Ok(Verdict::Skip)
+}
+
+fn split_segment(
+    graph: &Graph,
+    id: NodeId,
+    stack: &StackedMatmul,
+    at: usize,
+    edges: &[usize],
+    cuts: &[(Value, usize, usize)],
+) -> Result<Patch, LowerError> {
+    let first = stack.segments[at].rows[0];
+    let pieces: Vec<Segment> = edges.windows(2).map(|w| Segment::plain(first + w[0], first + w[1])).collect();
+    let n = pieces.len();
+    let mut new = stack.clone();
+    new.segments.splice(at..=at, pieces);
+    let mut replaced = Vec::new();
+    let mut results = Vec::new();
+    for i in (0..stack.segments.len()).filter(|&i| i != at) {
+        replaced.push(Value::new(id, i as u32));
+        results.push(if i < at { i } else { i + n - 1 });
+    }
+    for (value, start, _) in cuts {
+        replaced.push(*value);
+        results.push(at + edges.binary_search(start).unwrap_or(0));
+    }
+    let label = format!("its result is split into {n} results");
+    let taps = graph.operands(id);
+    let patch = Patch::build(graph, label, &taps, &replaced, |b, t| {
+        let outs = b.apply(new, t);
+        results.iter().map(|&r| outs.get(r).copied().unwrap_or(outs[0])).collect()
+    })?;
+    Ok(patch)
+}

@@ -1,0 +1,102 @@
+//! Applies local rules until none fires: the one place that walks a graph while changing it.
+
+use gabion_ir::{Graph, NodeId, Op};
+
+use crate::ledger::{Entry, Ledger, Outcome};
+use crate::patch::Patch;
+use crate::run::LowerError;
+
+/// What a rule says of one node.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The node is no candidate.
+    Skip,
+    /// It is a candidate, and this is why it stays.
+    Refuse(String),
+    /// It is replaced.
+    Apply(Patch),
+}
+
+/// A local rule.
+pub type Rule<'a> = &'a dyn Fn(&Graph, NodeId, &Op) -> Result<Verdict, LowerError>;
+
+/// Rounds after which a pass that still fires is taken for a loop.
+const MAX_ROUNDS: usize = 64;
+
+/// The context of one pass run.
+#[derive(Debug)]
+pub struct PassCx<'a> {
+    /// The pass's name.
+    pub pass: &'static str,
+    /// What the executor can do.
+    pub target: &'a gabion_plan::Target,
+    /// Where candidates are noted.
+    pub ledger: &'a mut Ledger,
+}
+
+impl PassCx<'_> {
+    /// Notes a candidate.
+    pub fn note(&mut self, graph: &Graph, node: NodeId, outcome: Outcome) {
+        let entry = Entry {
+            pass: self.pass,
+            scope: graph.node(node).scope.as_deref().unwrap_or_default().to_owned(),
+            candidate: describe(graph, node),
+            outcome,
+        };
+        self.ledger.record(entry);
+    }
+
+    /// Notes a candidate that was left as it is.
+    pub fn refuse(&mut self, graph: &Graph, node: NodeId, why: impl Into<String>) {
+        self.note(graph, node, Outcome::Refused(why.into()));
+    }
+}
+
+/// `matmul %qkv`, or `matmul f32[tokens, 960]` where the value has no name.
+pub fn describe(graph: &Graph, node: NodeId) -> String {
+    let n = graph.node(node);
+    match n.names.first() {
+        Some(Some(name)) => format!("{} %{name}", n.op.name()),
+        _ => match n.results.first() {
+            Some(ty) => format!("{} {ty}", n.op.name()),
+            None => n.op.name().to_owned(),
+        },
+    }
+}
+
+/// Applies `rule` to every node in canonical order, again until nothing fires. Dead nodes are
+/// removed between rounds.
+///
+/// # Errors
+/// A rule that fails, a patch that changes a type, or a pass that does not come to rest.
+pub fn rewrite(graph: &mut Graph, cx: &mut PassCx<'_>, rule: Rule<'_>) -> Result<usize, LowerError> {
+    let mut fired = 0;
+    for _ in 0..MAX_ROUNDS {
+        let mut fired_now = 0;
+        for id in graph.canonical_order() {
+            if !graph.contains(id) {
+                continue;
+            }
+            let op = graph.op(id).clone();
+            match rule(graph, id, &op)? {
+                Verdict::Skip => {}
+                Verdict::Refuse(why) => cx.refuse(graph, id, why),
+                Verdict::Apply(patch) => {
+                    if !patch.keeps_types(graph) {
+                        return Err(LowerError::TypeChanged { pass: cx.pass, node: describe(graph, id), label: patch.label });
+                    }
+                    cx.note(graph, id, Outcome::Fired(patch.label.clone()));
+                    patch.apply(graph, id);
+                    graph.sweep(id);
+                    fired_now += 1;
+                }
+            }
+        }
+        graph.remove_dead();
+        fired += fired_now;
+        if fired_now == 0 {
+            return Ok(fired);
+        }
+    }
+    Err(LowerError::NoFixpoint { pass: cx.pass, rounds: MAX_ROUNDS })
+}

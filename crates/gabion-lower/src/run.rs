@@ -1,0 +1,174 @@
+//! Running the pass list: timing, verification, the ledger, before and after, and stopping early.
+
+use std::time::{Duration, Instant};
+
+use gabion_ir::{Diagnostics, Graph};
+use gabion_plan::{Plan, Target};
+use gabion_tensor::{DimError, TensorError};
+
+use crate::ledger::Ledger;
+use crate::passes::{PASSES, Pass};
+use crate::rewriter::PassCx;
+use crate::select::{SelectError, select};
+
+/// How to lower.
+#[derive(Clone, Debug, Default)]
+pub struct LowerOptions {
+    /// Run only the first this many passes; the plan is then not selected.
+    pub stop_after: Option<usize>,
+    /// Keep the graph before and after each pass.
+    pub record: bool,
+    /// Leave these passes out.
+    pub skip: Vec<String>,
+    /// Do not verify the graph after each pass (about half of the time of lowering).
+    pub trust: bool,
+}
+
+/// The graph around one pass.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Before the pass.
+    pub before: Graph,
+    /// After it.
+    pub after: Graph,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub struct PassRecord {
+    /// Its name.
+    pub name: &'static str,
+    /// How many rewrites it made.
+    pub rewrites: usize,
+    /// How many nodes there were after it.
+    pub nodes: usize,
+    /// How long it took, without verification.
+    pub time: Duration,
+    /// The graph before and after, if asked for.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A lowered graph.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The graph after the last pass that ran.
+    pub graph: Graph,
+    /// The plan, unless lowering stopped early.
+    pub plan: Option<Plan>,
+    /// What each pass did, in order.
+    pub passes: Vec<PassRecord>,
+    /// Every candidate.
+    pub ledger: Ledger,
+}
+
+/// Why lowering failed: a pass is wrong, or the graph cannot be run on the target.
+#[derive(Debug, thiserror::Error)]
+pub enum LowerError {
+    /// The graph does not verify.
+    #[error("the graph does not verify {when}: {errors}")]
+    Verify {
+        /// "before lowering" or "after pass `x`".
+        when: String,
+        /// Every fault.
+        errors: String,
+    },
+    /// A pass built something ill-typed.
+    #[error("a pass built an ill-typed patch: {0}")]
+    Patch(#[from] Diagnostics),
+    /// A pass would change a type.
+    #[error("pass `{pass}` would change the type of {node}: {label}")]
+    TypeChanged {
+        /// The pass.
+        pass: &'static str,
+        /// The node.
+        node: String,
+        /// The rewrite.
+        label: String,
+    },
+    /// A pass does not come to rest.
+    #[error("pass `{pass}` still fires after {rounds} rounds")]
+    NoFixpoint {
+        /// The pass.
+        pass: &'static str,
+        /// How many rounds it had.
+        rounds: usize,
+    },
+    /// No such pass.
+    #[error("there is no pass `{name}`; the passes are {known}")]
+    UnknownPass {
+        /// What was asked for.
+        name: String,
+        /// The list.
+        known: String,
+    },
+    /// A size could not be computed.
+    #[error(transparent)]
+    Dim(#[from] DimError),
+    /// A shape could not be computed.
+    #[error(transparent)]
+    Shape(#[from] gabion_tensor::ShapeError),
+    /// A tensor could not be made.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// No plan could be selected.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+}
+
+/// Runs one pass on a graph.
+///
+/// # Errors
+/// The pass's own, and a graph that does not verify afterwards.
+pub fn run_pass(graph: &mut Graph, pass: &Pass, target: &Target, ledger: &mut Ledger) -> Result<usize, LowerError> {
+    let rewrites = (pass.run)(graph, &mut PassCx { pass: pass.name, target, ledger })?;
+    verify(graph, || format!("after pass `{}`", pass.name))?;
+    Ok(rewrites)
+}
+
+fn verify(graph: &Graph, when: impl Fn() -> String) -> Result<(), LowerError> {
+    gabion_ir::verify::verify(graph).map_err(|errors| LowerError::Verify { when: when(), errors: errors.to_string() })
+}
+
+/// Runs the passes and selects a plan.
+///
+/// # Errors
+/// See [`LowerError`].
+pub fn lower(graph: &Graph, target: &Target, options: &LowerOptions) -> Result<Lowered, LowerError> {
+    let mut lowered = lower_graph(graph, target, options)?;
+    if options.stop_after.is_none_or(|n| n >= PASSES.len()) {
+        lowered.plan = Some(select(&lowered.graph, target)?);
+    }
+    Ok(lowered)
+}
+
+/// Runs the passes only.
+///
+/// # Errors
+/// See [`LowerError`].
+pub fn lower_graph(graph: &Graph, target: &Target, options: &LowerOptions) -> Result<Lowered, LowerError> {
+    for name in &options.skip {
+        if Pass::by_name(name).is_none() {
+            let known = PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+            return Err(LowerError::UnknownPass { name: name.clone(), known });
+        }
+    }
+    verify(graph, || "before lowering".to_owned())?;
+    let mut graph = graph.compacted();
+    let mut ledger = Ledger::default();
+    let mut passes = Vec::new();
+    for pass in PASSES.iter().take(options.stop_after.unwrap_or(PASSES.len())) {
+        if options.skip.iter().any(|name| name == pass.name) {
+            continue;
+        }
+        let before = options.record.then(|| graph.clone());
+        let start = Instant::now();
+        let rewrites = (pass.run)(&mut graph, &mut PassCx { pass: pass.name, target, ledger: &mut ledger })?;
+        let time = start.elapsed();
+        if !options.trust {
+            verify(&graph, || format!("after pass `{}`", pass.name))?;
+        }
+        let snapshot = before.map(|before| Snapshot { before, after: graph.clone() });
+        passes.push(PassRecord { name: pass.name, rewrites, nodes: graph.len(), time, snapshot });
+    }
+    Ok(Lowered { graph: graph.compacted(), plan: None, passes, ledger })
+}

@@ -1,0 +1,426 @@
+//! One operator, one step (or a view). Shapes come from the graph's inferred types.
+
+use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
+use gabion_ir::{NodeId, Op, Value};
+use gabion_plan::{
+    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, Place, ReduceFn,
+    ScatterReduce, SegmentOutput, Source, View,
+};
+use gabion_tensor::{Dim, Shape, TensorType};
+
+use super::views::{self, axis};
+use super::{SelectError, Selector};
+use crate::elementwise::ProgramBuilder;
+
+impl Selector<'_> {
+    /// Selects one node: a step, a view, or nothing (leaves and recipes are placed when asked for).
+    pub(super) fn select_node(&mut self, id: NodeId) -> Result<(), SelectError> {
+        if self.graph.op(id).is_leaf() || self.is_recipe(Value::new(id, 0)) {
+            return Ok(());
+        }
+        let operands = self.graph.operands(id);
+        let result = Value::new(id, 0);
+        let shape = self.graph.node(id).results.first().map(|t| t.shape.clone()).unwrap_or_default();
+        match self.graph.op(id) {
+            Op::Reshape(_) => self.select_reshape(operands[0], result, &shape)?,
+            Op::Transpose(op) => self.set_view(operands[0], result, |v| views::transpose(v, &op.perm))?,
+            Op::Broadcast(_) => self.set_view(operands[0], result, |v| views::broadcast(v, &shape))?,
+            Op::Slice(op) => self.set_view(operands[0], result, |v| views::slice(v, op, &shape))?,
+            Op::Split(op) => self.select_split(id, operands[0], op)?,
+            Op::Concat(op) => self.select_concat(id, op)?,
+            Op::Pad(op) => self.select_pad(id, op)?,
+            Op::CacheAppend(op) => self.select_cache_append(id, op)?,
+            Op::StackedMatmul(op) => self.select_stack(id, op)?,
+            Op::Matmul(op) => self.select_matmul(id, op)?,
+            Op::Gather(op) => self.select_gather(id, op)?,
+            Op::Reduce(_) | Op::ArgReduce(_) => self.select_reduce(id)?,
+            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Where(_) | Op::Clamp(_) | Op::FusedMap(_) => {
+                self.select_map(id)?;
+            }
+            Op::Cast(_) => self.select_map(id)?,
+            _ => self.select_direct(id)?,
+        }
+        Ok(())
+    }
+
+    fn set_view(&mut self, from: Value, to: Value, look: impl FnOnce(&View) -> View) -> Result<(), SelectError> {
+        let view = self.view(from)?;
+        self.views.insert(to, look(&view));
+        Ok(())
+    }
+
+    fn reads(&mut self, id: NodeId) -> Result<Vec<View>, SelectError> {
+        self.graph.operands(id).iter().map(|v| self.view(*v)).collect()
+    }
+
+    /// A step that reads all operands and writes all results to new buffers.
+    fn step(&mut self, id: NodeId, kernel: Kernel) -> Result<(), SelectError> {
+        let reads = self.reads(id)?;
+        self.step_with(id, kernel, reads)
+    }
+
+    fn step_with(&mut self, id: NodeId, kernel: Kernel, reads: Vec<View>) -> Result<(), SelectError> {
+        let scope = self.scope_of(id);
+        let mut writes = Vec::new();
+        for result in 0..self.graph.node(id).results.len() as u32 {
+            let value = Value::new(id, result);
+            let view = self.allocate_result(value);
+            self.views.insert(value, view.clone());
+            writes.push(view);
+        }
+        self.push_step(kernel, reads, writes, &scope);
+        Ok(())
+    }
+
+    fn no_kernel(&self, id: NodeId) -> SelectError {
+        SelectError::NoKernel {
+            target: self.target.name.clone(),
+            op: self.graph.op(id).name().to_owned(),
+            detail: crate::rewriter::describe(self.graph, id),
+        }
+    }
+
+    /// Operators whose kernel reads the operands as they are.
+    fn select_direct(&mut self, id: NodeId) -> Result<(), SelectError> {
+        let rank = self.graph.operands(id).first().map_or(0, |v| self.graph.value_type(*v).shape.rank());
+        let kernel = match self.graph.op(id) {
+            Op::TopK(op) => Kernel::TopK { axis: axis(op.axis, rank) },
+            Op::Cumsum(op) => {
+                Kernel::CumSum { axis: axis(op.axis, rank), exclusive: op.exclusive, reverse: op.reverse }
+            }
+            Op::Softmax(op) => Kernel::Softmax { axis: axis(op.axis, rank), log: false },
+            Op::LogSoftmax(op) => Kernel::Softmax { axis: axis(op.axis, rank), log: true },
+            Op::RmsNorm(op) => Kernel::Norm(NormSpec { kind: NormKind::Rms, eps: op.eps.get() }),
+            Op::LayerNorm(op) => {
+                let kind = if self.graph.operands(id).len() == 3 { NormKind::LayerBias } else { NormKind::Layer };
+                Kernel::Norm(NormSpec { kind, eps: op.eps.get() })
+            }
+            Op::GatherElements(op) => Kernel::GatherElements { axis: axis(op.axis, rank) },
+            Op::Scatter(op) => {
+                Kernel::Scatter { axis: axis(op.axis, rank), reduce: scatter_reduce(op.reduce) }
+            }
+            Op::Range(op) => Kernel::Range { start: op.start.clone(), step: op.step.clone() },
+            Op::Quantize(_) | Op::Dequantize(_) => Kernel::Convert,
+            Op::Rope(op) => return self.select_rope(id, op),
+            Op::Attention(op) => return self.select_attention(id, op),
+            _ => return Err(self.no_kernel(id)),
+        };
+        self.step(id, kernel)
+    }
+
+    fn select_reshape(&mut self, from: Value, to: Value, shape: &Shape) -> Result<(), SelectError> {
+        let view = self.view(from)?;
+        let reshaped = match views::reshape(&view, shape) {
+            Some(reshaped) => reshaped,
+            None => {
+                let ty = self.graph.value_type(from).clone();
+                let scope = self.scope_of(to.node);
+                let copied = self.copy(&view, &ty, &scope)?;
+                View::contiguous(copied.source, shape.clone())
+            }
+        };
+        self.views.insert(to, reshaped);
+        Ok(())
+    }
+
+    fn select_split(&mut self, id: NodeId, from: Value, op: &ops::Split) -> Result<(), SelectError> {
+        let view = self.view(from)?;
+        let at = axis(op.axis, view.shape.rank());
+        for (i, start) in views::piece_starts(&op.sizes)?.into_iter().enumerate() {
+            let piece = views::cut(&view, at, &start, &op.sizes[i], 1);
+            self.views.insert(Value::new(id, i as u32), piece);
+        }
+        Ok(())
+    }
+
+    fn select_concat(&mut self, id: NodeId, op: &ops::Concat) -> Result<(), SelectError> {
+        let result = self.allocate_result(Value::new(id, 0));
+        let at = axis(op.axis, result.shape.rank());
+        let scope = self.scope_of(id);
+        let mut start = Dim::fixed(0);
+        for operand in self.graph.operands(id) {
+            let from = self.view(operand)?;
+            let len = from.shape[at].clone();
+            let to = views::cut(&result, at, &start, &len, 1);
+            start = &start + &len;
+            self.push_step(Kernel::Copy, vec![from], vec![View { shape: self.graph.value_type(operand).shape.clone(), ..to }], &scope);
+        }
+        self.views.insert(Value::new(id, 0), result);
+        Ok(())
+    }
+
+    fn select_pad(&mut self, id: NodeId, op: &ops::Pad) -> Result<(), SelectError> {
+        let result = self.allocate_result(Value::new(id, 0));
+        let scope = self.scope_of(id);
+        self.push_step(Kernel::Fill { value: op.value.get() }, Vec::new(), vec![result.clone()], &scope);
+        let from = self.view(self.graph.operands(id)[0])?;
+        let mut inner = result.clone();
+        for (at, low) in op.low.iter().enumerate() {
+            inner = views::cut(&inner, at, low, &from.shape[at], 1);
+        }
+        self.push_step(Kernel::Copy, vec![from], vec![inner], &scope);
+        self.views.insert(Value::new(id, 0), result);
+        Ok(())
+    }
+
+    /// In place if the cache is donated and nobody else reads its old value, else on a copy.
+    fn select_cache_append(&mut self, id: NodeId, op: &ops::CacheAppend) -> Result<(), SelectError> {
+        let operands = self.graph.operands(id);
+        let cache = self.view(operands[0])?;
+        let scope = self.scope_of(id);
+        let owned = self.is_donated(&cache) && self.graph.single_user(operands[0]).is_some();
+        let target = if owned {
+            cache.clone()
+        } else {
+            let ty = self.graph.value_type(operands[0]).clone();
+            self.copy(&cache, &ty, &scope)?
+        };
+        let reads = vec![self.view(operands[1])?, self.view(operands[2])?];
+        let at = axis(op.axis, target.shape.rank());
+        self.push_step(Kernel::CacheAppend { axis: at }, reads, vec![target.clone()], &scope);
+        self.views.insert(Value::new(id, 0), target);
+        Ok(())
+    }
+
+    fn is_donated(&self, view: &View) -> bool {
+        view.buffer().is_some_and(|id| match &self.plan.buffer(id).place {
+            Place::Input(i) => self.plan.inputs[*i].donated,
+            Place::Arena { .. } | Place::Constant(_) => false,
+        })
+    }
+
+    fn select_map(&mut self, id: NodeId) -> Result<(), SelectError> {
+        let shapes = self.graph.node(id).results.clone();
+        let (reads, program) = match self.graph.op(id) {
+            Op::FusedMap(op) => (self.graph.operands(id).to_vec(), op.program.clone()),
+            _ => {
+                let mut builder = ProgramBuilder::default();
+                builder.add(self.graph, id);
+                (builder.reads(), builder.finish(&[Value::new(id, 0)]))
+            }
+        };
+        let shape = &shapes[0].shape;
+        let views: Result<Vec<View>, SelectError> =
+            reads.iter().map(|v| Ok(views::broadcast(&self.view(*v)?, shape))).collect();
+        self.step_with(id, Kernel::Map(program), views?)
+    }
+
+    /// The kernel keeps reduced axes as size 1; dropping them is a view.
+    fn select_reduce(&mut self, id: NodeId) -> Result<(), SelectError> {
+        let operand = self.graph.operands(id)[0];
+        let x = self.view(operand)?;
+        let rank = x.shape.rank();
+        let (kernel, axes) = match self.graph.op(id) {
+            Op::Reduce(op) => {
+                let mut axes: Vec<usize> = op.axes.iter().map(|&a| axis(a, rank)).collect();
+                axes.sort_unstable();
+                (Kernel::Reduce { func: reduce_fn(op.func), axes: axes.clone() }, axes)
+            }
+            Op::ArgReduce(op) => {
+                let at = axis(op.axis, rank);
+                (Kernel::ArgReduce { largest: op.func == ops::ArgFn::Max, axis: at }, vec![at])
+            }
+            _ => return Err(self.no_kernel(id)),
+        };
+        let value = Value::new(id, 0);
+        let ty = self.graph.value_type(value).clone();
+        let kept: Shape = (0..rank).map(|a| if axes.contains(&a) { Dim::fixed(1) } else { x.shape[a].clone() }).collect();
+        let name = self.name_of(value);
+        let write = self.allocate(&name, &TensorType::new(ty.dtype, kept));
+        let scope = self.scope_of(id);
+        self.views.insert(value, View::contiguous(write.source, ty.shape));
+        self.push_step(kernel, vec![x], vec![write], &scope);
+        Ok(())
+    }
+
+    fn select_gather(&mut self, id: NodeId, op: &ops::Gather) -> Result<(), SelectError> {
+        let operands = self.graph.operands(id);
+        let at = axis(op.axis, self.graph.value_type(operands[0]).shape.rank());
+        let data = if at == 0 && self.is_recipe(operands[0]) {
+            let weight = self.table_weight(operands[0])?;
+            View::contiguous(Source::Weight(weight), self.graph.value_type(operands[0]).shape.clone())
+        } else {
+            self.view(operands[0])?
+        };
+        let reads = vec![data, self.view(operands[1])?];
+        self.step_with(id, Kernel::Gather { axis: at }, reads)
+    }
+
+    /// cos and sin are seen with x's leading axes.
+    fn select_rope(&mut self, id: NodeId, op: &ops::Rope) -> Result<(), SelectError> {
+        let mut reads = self.reads(id)?;
+        let x = reads[0].shape.clone();
+        let lead = x.rank() - 2;
+        for angles in &mut reads[1..] {
+            let half = angles.shape.last().cloned().unwrap_or(Dim::fixed(1));
+            let shape: Shape = x[..lead].iter().cloned().chain([half]).collect();
+            *angles = views::broadcast(angles, &shape);
+        }
+        let pairing = match op.pairing {
+            ops::Pairing::Half => Pairing::Half,
+            ops::Pairing::Interleaved => Pairing::Interleaved,
+        };
+        self.step_with(id, Kernel::Rope { pairing }, reads)
+    }
+
+    /// The mask is seen as `[batch.., heads, queries, keys]`.
+    fn select_attention(&mut self, id: NodeId, op: &ops::Attention) -> Result<(), SelectError> {
+        let mut reads = self.reads(id)?;
+        if op.mask {
+            let (q, k) = (reads[0].shape.clone(), reads[1].shape.clone());
+            let rank = q.rank();
+            let shape: Shape = q[..rank - 3]
+                .iter()
+                .cloned()
+                .chain([q[rank - 2].clone(), q[rank - 3].clone(), k[rank - 3].clone()])
+                .collect();
+            reads[3] = views::broadcast(&reads[3], &shape);
+        }
+        let kernel = Attention {
+            scale: op.scale.get() as f32,
+            causal: op.causal,
+            mask: op.mask,
+            position: op.position,
+        };
+        self.step_with(id, Kernel::Attention(kernel), reads)
+    }
+
+    /// Both operands as `[batch.., rows, columns]` views; promoted vectors are squeezed again.
+    fn select_matmul(&mut self, id: NodeId, op: &ops::Matmul) -> Result<(), SelectError> {
+        let value = Value::new(id, 0);
+        let ty = self.graph.value_type(value).clone();
+        let operands = self.graph.operands(id);
+        let mut a = self.cast_view(id, operands[0], &ty)?;
+        let mut b = self.cast_view(id, operands[1], &ty)?;
+        if a.shape.rank() == 1 {
+            a = with_axis(&a, 0);
+        } else if op.transpose_a {
+            a = swap_last(&a);
+        }
+        if b.shape.rank() == 1 {
+            b = with_axis(&b, 1);
+        } else if op.transpose_b {
+            b = swap_last(&b);
+        }
+        let (ra, rb) = (a.shape.rank(), b.shape.rank());
+        let (m, n) = (a.shape[ra - 2].clone(), b.shape[rb - 1].clone());
+        let squeezed = usize::from(self.graph.value_type(operands[0]).shape.rank() == 1)
+            + usize::from(self.graph.value_type(operands[1]).shape.rank() == 1);
+        let batch: Vec<Dim> = ty.shape[..ty.shape.rank() + squeezed - 2].to_vec();
+        let with = |tail: [Dim; 2]| -> Shape { batch.iter().cloned().chain(tail).collect() };
+        a = views::broadcast(&a, &with([m.clone(), a.shape[ra - 1].clone()]));
+        b = views::broadcast(&b, &with([b.shape[rb - 2].clone(), n.clone()]));
+        let name = self.name_of(value);
+        let write = self.allocate(&name, &TensorType::new(ty.dtype, with([m, n])));
+        self.views.insert(value, View::contiguous(write.source, ty.shape));
+        let scope = self.scope_of(id);
+        self.push_step(Kernel::BatchMatmul(BatchMatmul {}), vec![a, b], vec![write], &scope);
+        Ok(())
+    }
+
+    /// A value in the result's dtype.
+    fn cast_view(&mut self, id: NodeId, value: Value, result: &TensorType) -> Result<View, SelectError> {
+        let view = self.view(value)?;
+        let ty = self.graph.value_type(value).clone();
+        if ty.dtype == result.dtype {
+            return Ok(view);
+        }
+        let scope = self.scope_of(id);
+        let to = self.allocate("", &TensorType::new(result.dtype, ty.shape));
+        let cast = gabion_tensor::MapInstr { op: gabion_tensor::MapOp::Cast, args: vec![0], dtype: result.dtype };
+        let program = gabion_tensor::MapProgram { reads: 1, instrs: vec![cast], results: vec![1] };
+        self.push_step(Kernel::Map(program), vec![view], vec![to.clone()], &scope);
+        Ok(to)
+    }
+
+    fn select_stack(&mut self, id: NodeId, op: &StackedMatmul) -> Result<(), SelectError> {
+        let operands = self.graph.operands(id);
+        let weight = self.stack_weight(id, op)?;
+        let mut reads = Vec::new();
+        for &operand in &operands[..op.first_part()] {
+            reads.push(self.view(operand)?);
+        }
+        let first = reads.len();
+        for &operand in &operands[op.first_extra()..] {
+            reads.push(self.view(operand)?);
+        }
+        let mut writes = Vec::new();
+        let mut outputs = Vec::new();
+        for (i, segment) in op.segments.iter().enumerate() {
+            let epilogue: Vec<Epilogue> = segment.epilogue.iter().map(|f| epilogue(f, first)).collect();
+            let value = Value::new(id, i as u32);
+            let view = match segment.epilogue.last() {
+                Some(Fused::CacheWrite { cache, .. }) => reads[first + cache].clone(),
+                _ => self.allocate_result(value),
+            };
+            self.views.insert(value, view.clone());
+            outputs.push(SegmentOutput { epilogue, write: writes.len() });
+            writes.push(view);
+        }
+        debug_assert!(self.plan.weight(weight).segments.iter().zip(&op.segments).all(|(w, s)| {
+            (w.arrangement == Arrangement::Plain) == s.halves.is_none()
+        }));
+        let prologue = op.norm.map(|norm| {
+            let kind = match norm.kind {
+                StackNormKind::Rms => NormKind::Rms,
+                StackNormKind::Layer => NormKind::Layer,
+                StackNormKind::LayerBias => NormKind::LayerBias,
+            };
+            NormSpec { kind, eps: norm.eps.get() }
+        });
+        let scope = self.scope_of(id);
+        self.push_step(Kernel::Matmul(Matmul { weight, prologue, outputs }), reads, writes, &scope);
+        Ok(())
+    }
+}
+
+fn epilogue(fused: &Fused, first: usize) -> Epilogue {
+    match fused {
+        Fused::Bias { extra } => Epilogue::Bias { read: first + extra },
+        Fused::Map { func } => Epilogue::Map { func: *func },
+        Fused::Binary { func, extra, swapped } => {
+            Epilogue::Binary { func: *func, read: first + extra, swapped: *swapped }
+        }
+        Fused::Scalar { func, value } => Epilogue::Scalar { func: *func, value: value.get() as f32 },
+        Fused::Glu { func } => Epilogue::Glu { func: *func },
+        Fused::Rope { cos, sin } => Epilogue::Rope { cos: first + cos, sin: first + sin },
+        Fused::CacheWrite { position, .. } => Epilogue::CacheWrite { position: first + position },
+    }
+}
+
+fn with_axis(view: &View, at: usize) -> View {
+    let mut view = view.clone();
+    view.shape.0.insert(at, Dim::fixed(1));
+    view.strides.insert(at, Dim::fixed(0));
+    view
+}
+
+fn swap_last(view: &View) -> View {
+    let mut view = view.clone();
+    let rank = view.shape.rank();
+    view.shape.swap(rank - 2, rank - 1);
+    view.strides.swap(rank - 2, rank - 1);
+    view
+}
+
+fn reduce_fn(func: ops::ReduceFn) -> ReduceFn {
+    match func {
+        ops::ReduceFn::Sum => ReduceFn::Sum,
+        ops::ReduceFn::Mean => ReduceFn::Mean,
+        ops::ReduceFn::Max => ReduceFn::Max,
+        ops::ReduceFn::Min => ReduceFn::Min,
+        ops::ReduceFn::Prod => ReduceFn::Prod,
+        ops::ReduceFn::Any => ReduceFn::Any,
+        ops::ReduceFn::All => ReduceFn::All,
+    }
+}
+
+fn scatter_reduce(reduce: ops::ScatterReduce) -> ScatterReduce {
+    match reduce {
+        ops::ScatterReduce::None => ScatterReduce::None,
+        ops::ScatterReduce::Add => ScatterReduce::Add,
+        ops::ScatterReduce::Mul => ScatterReduce::Mul,
+        ops::ScatterReduce::Max => ScatterReduce::Max,
+        ops::ScatterReduce::Min => ScatterReduce::Min,
+    }
+}
