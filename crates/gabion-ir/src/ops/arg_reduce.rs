@@ -8,7 +8,8 @@ use smallvec::smallvec;
 
 use crate::builder::TensorValue;
 use crate::op::{
-    Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis, operands,
+    Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis,
+    operands,
 };
 use crate::ops::lanes::Lanes;
 use crate::ops::reduce::reduced_shape;
@@ -104,10 +105,17 @@ impl ArgFn {
         best.map(|(i, _)| i)
     }
 
-    fn places<T: Ranked>(self, values: &[T], (outer, size, inner): (usize, usize, usize)) -> Option<Vec<i64>> {
+    fn places<T: Ranked>(
+        self,
+        values: &[T],
+        (outer, size, inner): (usize, usize, usize),
+    ) -> Option<Vec<i64>> {
         let lines = (0..outer).flat_map(|o| (0..inner).map(move |r| o * size * inner + r));
         lines
-            .map(|line| self.place((0..size).map(|i| values[line + i * inner])).map(|i| i as i64))
+            .map(|line| {
+                self.place((0..size).map(|i| values[line + i * inner]))
+                    .map(|i| i as i64)
+            })
             .collect()
     }
 }
@@ -125,7 +133,11 @@ impl OpDef for ArgReduce {
 
     fn from_word(word: &str, attrs: Attrs) -> Result<Self, serde_json::Error> {
         let mut op: Self = serde_json::from_value(serde_json::Value::Object(attrs))?;
-        op.func = if word == ArgFn::Min.name() { ArgFn::Min } else { ArgFn::Max };
+        op.func = if word == ArgFn::Min.name() {
+            ArgFn::Min
+        } else {
+            ArgFn::Max
+        };
         Ok(op)
     }
 
@@ -135,7 +147,10 @@ impl OpDef for ArgReduce {
         let axis = normalize_axis(self.axis, x.shape.rank())?;
         let mut gone = vec![false; x.shape.rank()];
         gone[axis] = true;
-        Ok(smallvec![TensorType::new(DType::I64, reduced_shape(&x.shape, &gone, self.keep_dims))])
+        Ok(smallvec![TensorType::new(
+            DType::I64,
+            reduced_shape(&x.shape, &gone, self.keep_dims)
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -150,7 +165,11 @@ impl OpDef for ArgReduce {
             Lanes::Bool(v) => self.func.places(&v, sizes),
         };
         let places = places.ok_or_else(|| {
-            EvalError::Value(format!("the {} of axis {axis} of shape {:?}, which is empty", self.func.name(), x.shape()))
+            EvalError::Value(format!(
+                "the {} of axis {axis} of shape {:?}, which is empty",
+                self.func.name(),
+                x.shape()
+            ))
         })?;
         Ok(smallvec![HostTensor::from_vec(&cx.shape(0)?, places)?])
     }
@@ -161,7 +180,14 @@ impl OpDef for ArgReduce {
         let axis = s.int(-(rank as i64), rank as i64 - 1);
         let (dtype, shape) = (s.choose(&DType::PLAIN), s.shape(rank, 9));
         let x = s.tensor_with_specials(dtype, &shape);
-        Sample::new(ArgReduce { func, axis, keep_dims: s.one_in(2) }, vec![x])
+        Sample::new(
+            ArgReduce {
+                func,
+                axis,
+                keep_dims: s.one_in(2),
+            },
+            vec![x],
+        )
     }
 }
 
@@ -169,12 +195,26 @@ impl<'g> TensorValue<'g> {
     /// Where the largest element along `axis` is, as i64; see [`ArgReduce`].
     #[track_caller]
     pub fn argmax(self, axis: i64) -> TensorValue<'g> {
-        self.builder().apply1(ArgReduce { func: ArgFn::Max, axis, keep_dims: false }, &[self])
+        self.builder().apply1(
+            ArgReduce {
+                func: ArgFn::Max,
+                axis,
+                keep_dims: false,
+            },
+            &[self],
+        )
     }
 
     /// Where the smallest element along `axis` is, as i64; see [`ArgReduce`].
     #[track_caller]
     pub fn argmin(self, axis: i64) -> TensorValue<'g> {
-        self.builder().apply1(ArgReduce { func: ArgFn::Min, axis, keep_dims: false }, &[self])
+        self.builder().apply1(
+            ArgReduce {
+                func: ArgFn::Min,
+                axis,
+                keep_dims: false,
+            },
+            &[self],
+        )
     }
 }

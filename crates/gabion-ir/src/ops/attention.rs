@@ -68,7 +68,10 @@ impl OpDef for Attention {
             return Err(TypeError::arity(&expected.to_string(), args.len()));
         }
         if !self.scale.0.is_finite() {
-            return Err(TypeError::new(format!("scale: expected a finite number, found {}", self.scale)));
+            return Err(TypeError::new(format!(
+                "scale: expected a finite number, found {}",
+                self.scale
+            )));
         }
         let [q, k, v] = [&args[0], &args[1], &args[2]];
         rank_at_least(0, 3, q)?;
@@ -80,19 +83,40 @@ impl OpDef for Attention {
             }
         }
         for axis in 0..rank - 3 {
-            cx.require_eq(&k.shape[axis], &q.shape[axis], &format!("operand 1, axis {axis}: the batch of q"))?;
+            cx.require_eq(
+                &k.shape[axis],
+                &q.shape[axis],
+                &format!("operand 1, axis {axis}: the batch of q"),
+            )?;
         }
         for axis in 0..rank - 1 {
-            cx.require_eq(&v.shape[axis], &k.shape[axis], &format!("operand 2, axis {axis}: the size of k"))?;
+            cx.require_eq(
+                &v.shape[axis],
+                &k.shape[axis],
+                &format!("operand 2, axis {axis}: the size of k"),
+            )?;
         }
-        cx.require_eq(&k.shape[rank - 1], &q.shape[rank - 1], "operand 1, last axis: the head_dim of q")?;
+        cx.require_eq(
+            &k.shape[rank - 1],
+            &q.shape[rank - 1],
+            "operand 1, last axis: the head_dim of q",
+        )?;
         let (heads, kv_heads) = (&q.shape[rank - 2], &k.shape[rank - 2]);
         if *kv_heads == Dim::ZERO {
-            return Err(TypeError::new(format!("operand 1: expected at least 1 head, found {k}")));
+            return Err(TypeError::new(format!(
+                "operand 1: expected at least 1 head, found {k}"
+            )));
         }
         let lhs = heads.rem(kv_heads)?;
         let why = format!("the {heads} heads of q are a multiple of the {kv_heads} of k");
-        cx.require(Constraint { lhs, relation: Relation::Eq, rhs: Dim::ZERO }, &why)?;
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Eq,
+                rhs: Dim::ZERO,
+            },
+            &why,
+        )?;
         let (mask, at) = self.optional(args);
         if let Some(mask) = mask {
             plain(3, mask)?;
@@ -100,7 +124,11 @@ impl OpDef for Attention {
                 return Err(TypeError::dtype(3, "a mask of bools or floats", mask.dtype));
             }
             let mut full = q.shape[..rank - 3].to_vec();
-            full.extend([heads.clone(), q.shape[rank - 3].clone(), k.shape[rank - 3].clone()]);
+            full.extend([
+                heads.clone(),
+                q.shape[rank - 3].clone(),
+                k.shape[rank - 3].clone(),
+            ]);
             require_broadcasts_to(3, &mask.shape, &full, cx)?;
         }
         if let Some(at) = at {
@@ -113,10 +141,24 @@ impl OpDef for Attention {
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let sizes = Sizes::of(&args[0], &args[1], &args[2])?;
-        let Sizes { batches, queries, keys, heads, kv_heads, head_dim, value_dim } = sizes;
-        let (q, k, v) = (args[0].to_f64_vec()?, args[1].to_f64_vec()?, args[2].to_f64_vec()?);
+        let Sizes {
+            batches,
+            queries,
+            keys,
+            heads,
+            kv_heads,
+            head_dim,
+            value_dim,
+        } = sizes;
+        let (q, k, v) = (
+            args[0].to_f64_vec()?,
+            args[1].to_f64_vec()?,
+            args[2].to_f64_vec()?,
+        );
         let (mask, at) = self.optional(args);
-        let mask = mask.map(|m| Mask::read(m, args[0].shape(), &sizes)).transpose()?;
+        let mask = mask
+            .map(|m| Mask::read(m, args[0].shape(), &sizes))
+            .transpose()?;
         let at = at.map(HostTensor::to_i64_vec).transpose()?.map(|at| at[0]);
         let mut out = vec![0.0; batches * queries * heads * value_dim];
         for (batch, query, head) in each(batches, queries, heads) {
@@ -134,7 +176,11 @@ impl OpDef for Attention {
                     scores.push((key_row(j), score));
                 }
             }
-            let largest = scores.iter().fold(f64::NEG_INFINITY, |m, &(_, s)| if s > m || s.is_nan() { s } else { m });
+            let largest =
+                scores.iter().fold(
+                    f64::NEG_INFINITY,
+                    |m, &(_, s)| if s > m || s.is_nan() { s } else { m },
+                );
             let sum: f64 = scores.iter().map(|(_, s)| libm::exp(s - largest)).sum();
             let out = &mut out[row * value_dim..(row + 1) * value_dim];
             for (at, score) in scores {
@@ -162,10 +208,19 @@ impl OpDef for Attention {
         let heads = kv_heads * s.size(1, 3);
         let (queries, keys) = (s.size(1, 5), s.size(1, 9));
         let (head_dim, value_dim) = (s.choose(&[1, 3, 8, 16]), s.choose(&[2, 5, 8]));
-        let mut op = Attention { scale: Float(s.choose(&[1.0, 0.25, 0.125])), causal: s.one_in(2), mask: s.one_in(2), position: false };
+        let mut op = Attention {
+            scale: Float(s.choose(&[1.0, 0.25, 0.125])),
+            causal: s.one_in(2),
+            mask: s.one_in(2),
+            position: false,
+        };
         op.position = queries <= keys && s.one_in(2);
         let dtype = s.choose(&[DType::F32, DType::F32, DType::F16, DType::BF16, DType::F64]);
-        let cache = if dtype == DType::F32 { s.choose(&[DType::F32, DType::F16, DType::BF16]) } else { dtype };
+        let cache = if dtype == DType::F32 {
+            s.choose(&[DType::F32, DType::F16, DType::BF16])
+        } else {
+            dtype
+        };
         let mut operand = |dtype: DType, tail: [usize; 3]| {
             let shape: Vec<usize> = batch.iter().copied().chain(tail).collect();
             s.tensor_in(dtype, &shape, -2.0, 2.0)
@@ -179,9 +234,18 @@ impl OpDef for Attention {
             let mut shape = batch.clone();
             shape.extend([heads, queries, keys]);
             shape.drain(..s.size(0, shape.len() - 1));
-            let stretch = |size: &mut usize, s: &mut Sampler| *size = if s.one_in(3) { 1 } else { *size };
-            shape.iter_mut().rev().skip(1).for_each(|size| stretch(size, s));
-            args.push(if s.one_in(2) { s.tensor(DType::Bool, &shape) } else { s.tensor(DType::F32, &shape) });
+            let stretch =
+                |size: &mut usize, s: &mut Sampler| *size = if s.one_in(3) { 1 } else { *size };
+            shape
+                .iter_mut()
+                .rev()
+                .skip(1)
+                .for_each(|size| stretch(size, s));
+            args.push(if s.one_in(2) {
+                s.tensor(DType::Bool, &shape)
+            } else {
+                s.tensor(DType::F32, &shape)
+            });
         }
         if op.position {
             args.push(HostTensor::scalar(s.int(0, (keys - queries) as i64)));
@@ -190,8 +254,13 @@ impl OpDef for Attention {
     }
 }
 
-fn each(batches: usize, queries: usize, heads: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..batches).flat_map(move |b| (0..queries).flat_map(move |q| (0..heads).map(move |h| (b, q, h))))
+fn each(
+    batches: usize,
+    queries: usize,
+    heads: usize,
+) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..batches)
+        .flat_map(move |b| (0..queries).flat_map(move |q| (0..heads).map(move |h| (b, q, h))))
 }
 
 impl Attention {
@@ -232,7 +301,9 @@ impl Sizes {
         };
         let fits = q[..at] == k[..at] && k[..at + 2] == v[..at + 2] && k[at + 2] == q[at + 2];
         if !fits || sizes.kv_heads == 0 || sizes.heads % sizes.kv_heads != 0 {
-            return Err(EvalError::Value(format!("q {q:?}, k {k:?} and v {v:?} do not fit together")));
+            return Err(EvalError::Value(format!(
+                "q {q:?}, k {k:?} and v {v:?} do not fit together"
+            )));
         }
         Ok(sizes)
     }
@@ -251,10 +322,16 @@ impl Mask {
         full.extend([sizes.heads, sizes.queries, sizes.keys]);
         let mut values = mask.to_f64_vec()?;
         if mask.dtype().is_bool() {
-            values.iter_mut().for_each(|v| *v = if *v == 0.0 { f64::NEG_INFINITY } else { 0.0 });
+            values
+                .iter_mut()
+                .for_each(|v| *v = if *v == 0.0 { f64::NEG_INFINITY } else { 0.0 });
         }
         let strides = [sizes.heads, sizes.queries, sizes.keys];
-        Ok(Self { values, at: broadcast_positions(mask.shape(), &full)?, strides })
+        Ok(Self {
+            values,
+            at: broadcast_positions(mask.shape(), &full)?,
+            strides,
+        })
     }
 
     fn at(&self, batch: usize, head: usize, query: usize, key: usize) -> f64 {
@@ -275,8 +352,17 @@ impl<'g> TensorValue<'g> {
         mask: Option<TensorValue<'g>>,
         position: Option<TensorValue<'g>>,
     ) -> TensorValue<'g> {
-        let op = Attention { scale: Float(scale), causal, mask: mask.is_some(), position: position.is_some() };
-        let operands: Vec<TensorValue<'g>> = [self, k, v].into_iter().chain(mask).chain(position).collect();
+        let op = Attention {
+            scale: Float(scale),
+            causal,
+            mask: mask.is_some(),
+            position: position.is_some(),
+        };
+        let operands: Vec<TensorValue<'g>> = [self, k, v]
+            .into_iter()
+            .chain(mask)
+            .chain(position)
+            .collect();
         self.builder().apply1(op, &operands)
     }
 }

@@ -44,11 +44,21 @@ impl OpDef for Binary {
         let (shape, func) = (cx.shape(0)?, self.func);
         let Paired { a, b, at } = paired(args, &shape)?;
         let out = match (&a, &b) {
-            (Lanes::F32(a), Lanes::F32(b)) => Lanes::F32(try_zip(a, b, &at, |x, y| func.eval_f32(x, y))?),
-            (Lanes::F64(a), Lanes::F64(b)) => Lanes::F64(try_zip(a, b, &at, |x, y| func.eval_f64(x, y))?),
-            (Lanes::I64(a), Lanes::I64(b)) => Lanes::I64(try_zip(a, b, &at, |x, y| func.eval_i64(x, y))?),
-            (Lanes::U64(a), Lanes::U64(b)) => Lanes::U64(try_zip(a, b, &at, |x, y| func.eval_u64(x, y))?),
-            (Lanes::Bool(a), Lanes::Bool(b)) => Lanes::Bool(try_zip(a, b, &at, |x, y| func.eval_bool(x, y))?),
+            (Lanes::F32(a), Lanes::F32(b)) => {
+                Lanes::F32(try_zip(a, b, &at, |x, y| func.eval_f32(x, y))?)
+            }
+            (Lanes::F64(a), Lanes::F64(b)) => {
+                Lanes::F64(try_zip(a, b, &at, |x, y| func.eval_f64(x, y))?)
+            }
+            (Lanes::I64(a), Lanes::I64(b)) => {
+                Lanes::I64(try_zip(a, b, &at, |x, y| func.eval_i64(x, y))?)
+            }
+            (Lanes::U64(a), Lanes::U64(b)) => {
+                Lanes::U64(try_zip(a, b, &at, |x, y| func.eval_u64(x, y))?)
+            }
+            (Lanes::Bool(a), Lanes::Bool(b)) => {
+                Lanes::Bool(try_zip(a, b, &at, |x, y| func.eval_bool(x, y))?)
+            }
             _ => return Err(two_kinds()),
         };
         Ok(smallvec![out.into_tensor(cx.result(0).dtype, &shape)?])
@@ -65,11 +75,18 @@ impl OpDef for Binary {
     fn sample(s: &mut Sampler) -> Sample {
         let func = s.choose(BinaryFn::ALL);
         let (a, mut b) = pair(s, |d| func.accepts(d));
-        let partial = matches!(func, BinaryFn::Div | BinaryFn::FloorDiv | BinaryFn::Mod | BinaryFn::Pow);
+        let partial = matches!(
+            func,
+            BinaryFn::Div | BinaryFn::FloorDiv | BinaryFn::Mod | BinaryFn::Pow
+        );
         let integer = DType::promote(a.dtype(), b.dtype()).is_some_and(|d| d.is_int());
         if partial && integer {
             // Neither zero divisors nor negative exponents: those are errors.
-            let dtype = if b.dtype().is_bool() { a.dtype() } else { b.dtype() };
+            let dtype = if b.dtype().is_bool() {
+                a.dtype()
+            } else {
+                b.dtype()
+            };
             b = s.tensor_in(dtype, b.shape(), 1.0, 4.9);
         }
         Sample::new(Binary { func }, vec![a, b])
@@ -87,7 +104,10 @@ impl OpDef for Compare {
         if !self.func.accepts(dtype) {
             return Err(refused(self.func.name(), dtype));
         }
-        Ok(smallvec![TensorType::new(DType::Bool, broadcast(args, cx)?)])
+        Ok(smallvec![TensorType::new(
+            DType::Bool,
+            broadcast(args, cx)?
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -101,7 +121,9 @@ impl OpDef for Compare {
             (Lanes::Bool(a), Lanes::Bool(b)) => zip(a, b, &at, |x, y| func.eval_bool(x, y)),
             _ => return Err(two_kinds()),
         };
-        Ok(smallvec![Lanes::Bool(out).into_tensor(DType::Bool, &shape)?])
+        Ok(smallvec![
+            Lanes::Bool(out).into_tensor(DType::Bool, &shape)?
+        ])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
@@ -113,12 +135,26 @@ impl OpDef for Compare {
 /// Two shapes that broadcast, and two dtypes that promote to one that `accepts`.
 fn pair(s: &mut Sampler, accepts: impl Fn(DType) -> bool) -> (HostTensor, HostTensor) {
     let fits = |a: DType, b: DType| DType::promote(a, b).is_some_and(&accepts);
-    let a_dtype = s.choose(&DType::PLAIN.into_iter().filter(|&d| fits(d, d)).collect::<Vec<_>>());
-    let b_dtype = s.choose(&DType::PLAIN.into_iter().filter(|&d| fits(a_dtype, d)).collect::<Vec<_>>());
+    let a_dtype = s.choose(
+        &DType::PLAIN
+            .into_iter()
+            .filter(|&d| fits(d, d))
+            .collect::<Vec<_>>(),
+    );
+    let b_dtype = s.choose(
+        &DType::PLAIN
+            .into_iter()
+            .filter(|&d| fits(a_dtype, d))
+            .collect::<Vec<_>>(),
+    );
     let rank = s.size(0, 4);
     let shape = s.shape(rank, 7);
     let mut operand = |dtype: DType| {
-        let mut own = if s.one_in(3) { shape[s.size(0, rank)..].to_vec() } else { shape.clone() };
+        let mut own = if s.one_in(3) {
+            shape[s.size(0, rank)..].to_vec()
+        } else {
+            shape.clone()
+        };
         for size in &mut own {
             if s.one_in(4) {
                 *size = 1;
@@ -139,11 +175,23 @@ struct Paired {
 
 fn paired(args: &[HostTensor], shape: &[usize]) -> Result<Paired, EvalError> {
     let (a, b) = (&args[0], &args[1]);
-    let dtype = DType::promote(a.dtype(), b.dtype())
-        .ok_or_else(|| EvalError::Value(format!("no dtype holds both {} and {}", a.dtype(), b.dtype())))?;
-    let (at_a, at_b) = (broadcast_positions(a.shape(), shape)?, broadcast_positions(b.shape(), shape)?);
+    let dtype = DType::promote(a.dtype(), b.dtype()).ok_or_else(|| {
+        EvalError::Value(format!(
+            "no dtype holds both {} and {}",
+            a.dtype(),
+            b.dtype()
+        ))
+    })?;
+    let (at_a, at_b) = (
+        broadcast_positions(a.shape(), shape)?,
+        broadcast_positions(b.shape(), shape)?,
+    );
     let at = at_a.into_iter().zip(at_b).collect();
-    Ok(Paired { a: Lanes::read(a, dtype)?, b: Lanes::read(b, dtype)?, at })
+    Ok(Paired {
+        a: Lanes::read(a, dtype)?,
+        b: Lanes::read(b, dtype)?,
+        at,
+    })
 }
 
 /// Applies `f` at every element of the result.
@@ -163,4 +211,3 @@ fn try_zip<T: Copy>(
 fn two_kinds() -> EvalError {
     EvalError::Value("the operands were read as two kinds of numbers".to_owned())
 }
-

@@ -30,9 +30,16 @@ impl OpDef for Broadcast {
         require_sizes(&self.shape)?;
         require_broadcasts_to(0, &x.shape, &self.shape, cx)?;
         if x.dtype.is_block() && x.shape.last() != self.shape.last() {
-            return Err(TypeError::dtype(0, "a plain dtype when stretching the last axis", x.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when stretching the last axis",
+                x.dtype,
+            ));
         }
-        Ok(smallvec![TensorType::new(x.dtype, self.shape.iter().cloned().collect::<Shape>())])
+        Ok(smallvec![TensorType::new(
+            x.dtype,
+            self.shape.iter().cloned().collect::<Shape>()
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -56,7 +63,12 @@ impl OpDef for Broadcast {
         }
         let dtype = s.choose(&DType::PLAIN);
         let x = s.tensor_with_specials(dtype, &from);
-        Sample::new(Broadcast { shape: shape.into_iter().map(Dim::from).collect() }, vec![x])
+        Sample::new(
+            Broadcast {
+                shape: shape.into_iter().map(Dim::from).collect(),
+            },
+            vec![x],
+        )
     }
 }
 
@@ -107,7 +119,10 @@ impl<'g> TensorValue<'g> {
         let repeats: Vec<Dim> = repeats.into_iter().map(Into::into).collect();
         let own = self.shape();
         if repeats.len() != own.rank() {
-            let message = format!("expected one number per axis of {own}, found {}", repeats.len());
+            let message = format!(
+                "expected one number per axis of {own}, found {}",
+                repeats.len()
+            );
             return self.builder().poison("tile", message);
         }
         let pairs = || repeats.iter().zip(own.iter());
@@ -131,6 +146,8 @@ impl<'g> TensorValue<'g> {
         wide.insert(axis + 1, n.clone());
         let mut joined = own.to_vec();
         joined[axis] = &joined[axis] * &n;
-        self.unsqueeze(axis as i64 + 1).broadcast_to(wide).reshape(joined)
+        self.unsqueeze(axis as i64 + 1)
+            .broadcast_to(wide)
+            .reshape(joined)
     }
 }

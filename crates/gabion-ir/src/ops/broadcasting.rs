@@ -26,7 +26,11 @@ pub(crate) fn broadcast_dims(shapes: &[&[Dim]], cx: &mut InferCx<'_>) -> Result<
             .filter_map(|(i, s)| Some((i, &s[(axis + s.len()).checked_sub(rank)?])))
             .filter(|(_, dim)| **dim != one)
             .collect();
-        let chosen = dims.iter().find(|(_, d)| d.is_fixed()).or(dims.first()).copied();
+        let chosen = dims
+            .iter()
+            .find(|(_, d)| d.is_fixed())
+            .or(dims.first())
+            .copied();
         let Some((lead, size)) = chosen else {
             out.push(one.clone());
             continue;
@@ -58,8 +62,16 @@ pub(crate) fn require_broadcasts_to(
             show(to)
         )));
     };
-    for (axis, dim) in from.iter().enumerate().filter(|(_, d)| **d != Dim::fixed(1)) {
-        let why = format!("operand {operand}, axis {axis}: {} broadcasts to {}", show(from), show(to));
+    for (axis, dim) in from
+        .iter()
+        .enumerate()
+        .filter(|(_, d)| **d != Dim::fixed(1))
+    {
+        let why = format!(
+            "operand {operand}, axis {axis}: {} broadcasts to {}",
+            show(from),
+            show(to)
+        );
         cx.require_eq(dim, &to[lead + axis], &why)?;
     }
     Ok(())

@@ -32,10 +32,18 @@ impl OpDef for CacheAppend {
         let rank = cache.shape.rank();
         let axis = normalize_axis(self.axis, rank)?;
         if new.dtype != cache.dtype {
-            return Err(TypeError::dtype(1, &format!("{} as the cache (`cast` it)", cache.dtype), new.dtype));
+            return Err(TypeError::dtype(
+                1,
+                &format!("{} as the cache (`cast` it)", cache.dtype),
+                new.dtype,
+            ));
         }
         if new.shape.rank() != rank {
-            return Err(TypeError::rank(1, &format!("rank {rank} as the cache"), new));
+            return Err(TypeError::rank(
+                1,
+                &format!("rank {rank} as the cache"),
+                new,
+            ));
         }
         for d in (0..rank).filter(|&d| d != axis) {
             let why = format!("operand 1, axis {d}: the size of the cache");
@@ -43,18 +51,28 @@ impl OpDef for CacheAppend {
         }
         let (lhs, rhs) = (new.shape[axis].clone(), cache.shape[axis].clone());
         let why = format!("operand 1, axis {axis}: at most the capacity of the cache");
-        cx.require(Constraint { lhs, relation: Relation::Le, rhs }, &why)?;
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Le,
+                rhs,
+            },
+            &why,
+        )?;
         position(2, at)?;
         Ok(smallvec![cache.clone()])
     }
 
     fn eval(&self, args: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let (cache, new) = (&args[0], &args[1]);
-        let axis = normalize_axis(self.axis, cache.rank()).map_err(|e| EvalError::Value(e.message))?;
+        let axis =
+            normalize_axis(self.axis, cache.rank()).map_err(|e| EvalError::Value(e.message))?;
         let position = args[2].to_i64_vec()?[0];
         let (outer, capacity, inner) = around(cache.shape(), axis);
         let n = new.shape()[axis];
-        let begin = usize::try_from(position).ok().filter(|p| p.checked_add(n).is_some_and(|end| end <= capacity));
+        let begin = usize::try_from(position)
+            .ok()
+            .filter(|p| p.checked_add(n).is_some_and(|end| end <= capacity));
         let Some(begin) = begin else {
             return Err(EvalError::Value(format!(
                 "cache_append writes slots {position}..{} of a cache of {capacity}",
@@ -68,7 +86,11 @@ impl OpDef for CacheAppend {
             let from = o * n * row;
             bytes[to..to + n * row].copy_from_slice(&new.bytes()[from..from + n * row]);
         }
-        Ok(smallvec![HostTensor::new(cache.dtype(), cache.shape(), bytes)?])
+        Ok(smallvec![HostTensor::new(
+            cache.dtype(),
+            cache.shape(),
+            bytes
+        )?])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
@@ -81,7 +103,11 @@ impl OpDef for CacheAppend {
         shape[axis] = s.size(0, capacity);
         let at = HostTensor::scalar(s.int(0, (capacity - shape[axis]) as i64));
         let new = s.tensor_with_specials(dtype, &shape);
-        let axis = if s.one_in(3) { axis as i64 - rank as i64 } else { axis as i64 };
+        let axis = if s.one_in(3) {
+            axis as i64 - rank as i64
+        } else {
+            axis as i64
+        };
         Sample::new(CacheAppend { axis }, vec![cache, new, at])
     }
 }
@@ -89,7 +115,13 @@ impl OpDef for CacheAppend {
 impl<'g> TensorValue<'g> {
     /// The cache with `new` written at `position` (i64 scalar) along `axis`; see [`CacheAppend`].
     #[track_caller]
-    pub fn cache_append(self, new: TensorValue<'g>, position: TensorValue<'g>, axis: i64) -> TensorValue<'g> {
-        self.builder().apply1(CacheAppend { axis }, &[self, new, position])
+    pub fn cache_append(
+        self,
+        new: TensorValue<'g>,
+        position: TensorValue<'g>,
+        axis: i64,
+    ) -> TensorValue<'g> {
+        self.builder()
+            .apply1(CacheAppend { axis }, &[self, new, position])
     }
 }

@@ -28,7 +28,10 @@ pub struct Clamp {
 
 impl Clamp {
     fn bounds(&self) -> [(BinaryFn, Option<Float>, &'static str); 2] {
-        [(BinaryFn::Max, self.min, "min"), (BinaryFn::Min, self.max, "max")]
+        [
+            (BinaryFn::Max, self.min, "min"),
+            (BinaryFn::Min, self.max, "max"),
+        ]
     }
 }
 
@@ -39,12 +42,16 @@ impl OpDef for Clamp {
         let [x] = operands(args)?;
         number(0, x)?;
         if self.min.is_none() && self.max.is_none() {
-            return Err(TypeError::new("expected `min`, `max` or both, found neither"));
+            return Err(TypeError::new(
+                "expected `min`, `max` or both, found neither",
+            ));
         }
         for (_, bound, name) in self.bounds() {
             let Some(Float(bound)) = bound else { continue };
             if bound.is_nan() {
-                return Err(TypeError::new(format!("{name}: expected a number, found nan")));
+                return Err(TypeError::new(format!(
+                    "{name}: expected a number, found nan"
+                )));
             }
             Constant::scalar(x.dtype, bound).map_err(|e| TypeError::new(format!("{name}: {e}")))?;
         }
@@ -57,10 +64,18 @@ impl OpDef for Clamp {
             let Some(Float(bound)) = bound else { continue };
             let limit = Lanes::read(&HostTensor::scalar(bound).cast(x.dtype())?, x.dtype())?;
             let out = match (Lanes::read(&x, x.dtype())?, limit) {
-                (Lanes::F32(v), Lanes::F32(l)) => Lanes::F32(limited(v, |a| func.eval_f32(a, l[0]))?),
-                (Lanes::F64(v), Lanes::F64(l)) => Lanes::F64(limited(v, |a| func.eval_f64(a, l[0]))?),
-                (Lanes::I64(v), Lanes::I64(l)) => Lanes::I64(limited(v, |a| func.eval_i64(a, l[0]))?),
-                (Lanes::U64(v), Lanes::U64(l)) => Lanes::U64(limited(v, |a| func.eval_u64(a, l[0]))?),
+                (Lanes::F32(v), Lanes::F32(l)) => {
+                    Lanes::F32(limited(v, |a| func.eval_f32(a, l[0]))?)
+                }
+                (Lanes::F64(v), Lanes::F64(l)) => {
+                    Lanes::F64(limited(v, |a| func.eval_f64(a, l[0]))?)
+                }
+                (Lanes::I64(v), Lanes::I64(l)) => {
+                    Lanes::I64(limited(v, |a| func.eval_i64(a, l[0]))?)
+                }
+                (Lanes::U64(v), Lanes::U64(l)) => {
+                    Lanes::U64(limited(v, |a| func.eval_u64(a, l[0]))?)
+                }
                 (other, _) => other,
             };
             x = out.into_tensor(x.dtype(), x.shape())?;
@@ -92,7 +107,10 @@ impl OpDef for Clamp {
         if min.is_none() && max.is_none() {
             max = Some(Float(1.0));
         }
-        Sample::new(Clamp { min, max }, vec![s.tensor_with_specials(dtype, &shape)])
+        Sample::new(
+            Clamp { min, max },
+            vec![s.tensor_with_specials(dtype, &shape)],
+        )
     }
 }
 
@@ -103,8 +121,15 @@ fn limited<T, E>(values: Vec<T>, f: impl Fn(T) -> Result<T, E>) -> Result<Vec<T>
 impl<'g> TensorValue<'g> {
     /// Limits the values to a range, of which one end may be open; see [`Clamp`].
     #[track_caller]
-    pub fn clamp(self, min: impl Into<Option<f64>>, max: impl Into<Option<f64>>) -> TensorValue<'g> {
-        let op = Clamp { min: min.into().map(Float), max: max.into().map(Float) };
+    pub fn clamp(
+        self,
+        min: impl Into<Option<f64>>,
+        max: impl Into<Option<f64>>,
+    ) -> TensorValue<'g> {
+        let op = Clamp {
+            min: min.into().map(Float),
+            max: max.into().map(Float),
+        };
         self.builder().apply1(op, &[self])
     }
 }

@@ -42,7 +42,11 @@ impl Tolerance {
         }
         let dtype = expected.dtype();
         if !dtype.is_float() {
-            return if found.bitwise_eq(expected) { Ok(()) } else { Err(differing_bytes(found, expected)) };
+            return if found.bitwise_eq(expected) {
+                Ok(())
+            } else {
+                Err(differing_bytes(found, expected))
+            };
         }
         let read = |t: &HostTensor| t.to_f64_vec().map_err(|e| e.to_string());
         let (found, expected) = (read(found)?, read(expected)?);
@@ -60,12 +64,20 @@ impl Tolerance {
             match self {
                 Tolerance::Exact => return Err(differs()),
                 Tolerance::Ulps(ulps) if (a - b).abs() > ulps * limit => {
-                    return Err(format!("{}: {} ulp apart, at most {ulps} allowed", differs(), (a - b).abs() / limit));
+                    return Err(format!(
+                        "{}: {} ulp apart, at most {ulps} allowed",
+                        differs(),
+                        (a - b).abs() / limit
+                    ));
                 }
                 Tolerance::Ulps(_) => {}
                 Tolerance::Norm(_) => {
                     let narrow = dtype == DType::F16 || dtype == DType::BF16;
-                    let apart = if narrow { ((a - b).abs() - limit).max(0.0) } else { (a - b).abs() };
+                    let apart = if narrow {
+                        ((a - b).abs() - limit).max(0.0)
+                    } else {
+                        (a - b).abs()
+                    };
                     error += apart * apart;
                     norm += b * b;
                     if apart > worst.1 {
@@ -79,7 +91,9 @@ impl Tolerance {
                 let (i, _) = worst;
                 let relative = error.sqrt() / norm.sqrt();
                 let (a, b) = (found[i], expected[i]);
-                Err(format!("relative error {relative:e}, at most {rel:e} allowed; worst element {i}: expected {b:?}, found {a:?}"))
+                Err(format!(
+                    "relative error {relative:e}, at most {rel:e} allowed; worst element {i}: expected {b:?}, found {a:?}"
+                ))
             }
             Tolerance::Norm(_) | Tolerance::Exact | Tolerance::Ulps(_) => Ok(()),
         }
@@ -87,9 +101,19 @@ impl Tolerance {
 }
 
 fn differing_bytes(found: &HostTensor, expected: &HostTensor) -> String {
-    let at = found.bytes().iter().zip(expected.bytes()).position(|(a, b)| a != b).unwrap_or(0);
+    let at = found
+        .bytes()
+        .iter()
+        .zip(expected.bytes())
+        .position(|(a, b)| a != b)
+        .unwrap_or(0);
     let unit = expected.dtype().block_bytes().max(1);
-    format!("{}{:?} differs at element or block {}", expected.dtype(), expected.shape(), at / unit)
+    format!(
+        "{}{:?} differs at element or block {}",
+        expected.dtype(),
+        expected.shape(),
+        at / unit
+    )
 }
 
 #[cfg(test)]
@@ -102,16 +126,44 @@ mod tests {
         let one = of(&[1.0, f32::NAN, f32::INFINITY, -2.0]);
         let near = of(&[1.0 + 2.0 * f32::EPSILON, f32::NAN, f32::INFINITY, -2.0]);
         assert!(Tolerance::Exact.check(&one, &one).is_ok());
-        assert!(Tolerance::Exact.check(&near, &one).unwrap_err().contains("element 0"));
+        assert!(
+            Tolerance::Exact
+                .check(&near, &one)
+                .unwrap_err()
+                .contains("element 0")
+        );
         assert!(Tolerance::Ulps(2.0).check(&near, &one).is_ok());
-        assert!(Tolerance::Ulps(1.0).check(&near, &one).unwrap_err().contains("2 ulp"));
+        assert!(
+            Tolerance::Ulps(1.0)
+                .check(&near, &one)
+                .unwrap_err()
+                .contains("2 ulp")
+        );
         assert!(Tolerance::Norm(2e-7).check(&near, &one).is_ok());
-        assert!(Tolerance::Norm(1e-8).check(&near, &one).unwrap_err().contains("worst element 0"));
+        assert!(
+            Tolerance::Norm(1e-8)
+                .check(&near, &one)
+                .unwrap_err()
+                .contains("worst element 0")
+        );
         let finite = of(&[1.0, 0.0, f32::INFINITY, -2.0]);
-        assert!(Tolerance::Norm(1.0).check(&finite, &one).unwrap_err().contains("element 1"));
+        assert!(
+            Tolerance::Norm(1.0)
+                .check(&finite, &one)
+                .unwrap_err()
+                .contains("element 1")
+        );
         assert!(Tolerance::Exact.check(&of(&[-0.0]), &of(&[0.0])).is_err());
         let half = |v: f32| of(&[v]).cast(DType::F16).unwrap();
-        assert!(Tolerance::Norm(1e-7).check(&half(1.001), &half(1.0)).is_ok());
-        assert!(Tolerance::Norm(1e-7).check(&half(1.01), &half(1.0)).is_err());
+        assert!(
+            Tolerance::Norm(1e-7)
+                .check(&half(1.001), &half(1.0))
+                .is_ok()
+        );
+        assert!(
+            Tolerance::Norm(1e-7)
+                .check(&half(1.01), &half(1.0))
+                .is_err()
+        );
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::builder::{Builder, TensorValue};
-use crate::op::{EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis};
+use crate::op::{
+    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis,
+};
 use crate::sample::{Sample, Sampler};
 
 /// Joins `[.., n_i, ..]` along `axis` to `[.., n_1 + n_2 + .., ..]`. Operands have one dtype, which
@@ -27,7 +29,11 @@ impl OpDef for Concat {
         let rank = first.shape.rank();
         let axis = normalize_axis(self.axis, rank)?;
         if first.dtype.is_block() && axis + 1 == rank {
-            return Err(TypeError::dtype(0, "a plain dtype when joining the last axis", first.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when joining the last axis",
+                first.dtype,
+            ));
         }
         let mut shape = first.shape.clone();
         for (i, arg) in args.iter().enumerate().skip(1) {
@@ -49,7 +55,8 @@ impl OpDef for Concat {
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let dtype = args[0].dtype();
         let shape = cx.shape(0)?;
-        let axis = normalize_axis(self.axis, shape.len()).map_err(|e| EvalError::Value(e.message))?;
+        let axis =
+            normalize_axis(self.axis, shape.len()).map_err(|e| EvalError::Value(e.message))?;
         let outer: usize = shape[..axis].iter().product();
         let mut bytes = Vec::new();
         for o in 0..outer {
@@ -73,7 +80,11 @@ impl OpDef for Concat {
                 s.tensor_with_specials(dtype, &shape)
             })
             .collect();
-        let axis = if s.one_in(3) { axis as i64 - rank as i64 } else { axis as i64 };
+        let axis = if s.one_in(3) {
+            axis as i64 - rank as i64
+        } else {
+            axis as i64
+        };
         Sample::new(Concat { axis }, args)
     }
 }

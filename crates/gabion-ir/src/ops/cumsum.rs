@@ -6,7 +6,8 @@ use smallvec::smallvec;
 
 use crate::builder::TensorValue;
 use crate::op::{
-    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, normalize_axis, operands,
+    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, normalize_axis,
+    operands,
 };
 use crate::ops::lanes::Lanes;
 use crate::ops::requirements::number;
@@ -30,7 +31,13 @@ pub struct Cumsum {
 }
 
 impl Cumsum {
-    fn run<T: Copy>(&self, values: &mut [T], (outer, size, inner): (usize, usize, usize), zero: T, add: impl Fn(T, T) -> T) {
+    fn run<T: Copy>(
+        &self,
+        values: &mut [T],
+        (outer, size, inner): (usize, usize, usize),
+        zero: T,
+        add: impl Fn(T, T) -> T,
+    ) {
         for line in (0..outer).flat_map(|o| (0..inner).map(move |r| o * size * inner + r)) {
             let mut sum = zero;
             for i in 0..size {
@@ -57,7 +64,11 @@ impl OpDef for Cumsum {
         let x = &args[0];
         let axis = normalize_axis(self.axis, x.rank()).map_err(|e| EvalError::Value(e.message))?;
         let sizes = around(x.shape(), axis);
-        let dtype = if x.dtype().is_float() { DType::F64 } else { x.dtype() };
+        let dtype = if x.dtype().is_float() {
+            DType::F64
+        } else {
+            x.dtype()
+        };
         let mut lanes = Lanes::read(x, dtype)?;
         match &mut lanes {
             Lanes::F32(v) => self.run(v, sizes, 0.0, |a, b| a + b),
@@ -79,7 +90,11 @@ impl OpDef for Cumsum {
         let (dtype, rank) = (s.choose(&dtypes), s.size(1, 3));
         let shape = s.shape(rank, 9);
         let axis = s.int(-(rank as i64), rank as i64 - 1);
-        let op = Cumsum { axis, exclusive: s.one_in(2), reverse: s.one_in(2) };
+        let op = Cumsum {
+            axis,
+            exclusive: s.one_in(2),
+            reverse: s.one_in(2),
+        };
         Sample::new(op, vec![s.tensor(dtype, &shape)])
     }
 }
@@ -88,6 +103,13 @@ impl<'g> TensorValue<'g> {
     /// Running sums along `axis`; see [`Cumsum`] for exclusive and reverse ones.
     #[track_caller]
     pub fn cumsum(self, axis: i64) -> TensorValue<'g> {
-        self.builder().apply1(Cumsum { axis, exclusive: false, reverse: false }, &[self])
+        self.builder().apply1(
+            Cumsum {
+                axis,
+                exclusive: false,
+                reverse: false,
+            },
+            &[self],
+        )
     }
 }

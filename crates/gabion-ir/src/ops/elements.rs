@@ -71,7 +71,12 @@ pub struct Scatter {
 }
 
 /// Checks that `indices` fits `data` off the axis.
-fn infer_indices(axis: i64, data: &TensorType, at: &TensorType, cx: &mut InferCx<'_>) -> Result<(), TypeError> {
+fn infer_indices(
+    axis: i64,
+    data: &TensorType,
+    at: &TensorType,
+    cx: &mut InferCx<'_>,
+) -> Result<(), TypeError> {
     let rank = data.shape.rank();
     let axis = normalize_axis(axis, rank)?;
     index(1, at)?;
@@ -81,22 +86,44 @@ fn infer_indices(axis: i64, data: &TensorType, at: &TensorType, cx: &mut InferCx
     for d in (0..rank).filter(|&d| d != axis) {
         let (lhs, rhs) = (at.shape[d].clone(), data.shape[d].clone());
         let why = format!("operand 1, axis {d}: at most the size of operand 0");
-        cx.require(Constraint { lhs, relation: Relation::Le, rhs }, &why)?;
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Le,
+                rhs,
+            },
+            &why,
+        )?;
     }
     Ok(())
 }
 
 /// For every index in row-major order, the element of `data` that it names.
-fn places(axis: i64, data: &HostTensor, at: &HostTensor, what: &str) -> Result<Vec<usize>, EvalError> {
+fn places(
+    axis: i64,
+    data: &HostTensor,
+    at: &HostTensor,
+    what: &str,
+) -> Result<Vec<usize>, EvalError> {
     let axis = normalize_axis(axis, data.rank()).map_err(|e| EvalError::Value(e.message))?;
     if (0..data.rank()).any(|d| d != axis && at.shape()[d] > data.shape()[d]) {
-        return Err(EvalError::Value(format!("{what}: shape {:?} is larger than {:?}", at.shape(), data.shape())));
+        return Err(EvalError::Value(format!(
+            "{what}: shape {:?} is larger than {:?}",
+            at.shape(),
+            data.shape()
+        )));
     }
     let mut strides = strides(data.shape());
     let along = std::mem::take(&mut strides[axis]) as usize;
     let lines = positions(at.shape(), &strides, 0);
-    let along = indices(at, data.shape()[axis], what)?.into_iter().map(|i| i * along);
-    Ok(lines.into_iter().zip(along).map(|(line, i)| line + i).collect())
+    let along = indices(at, data.shape()[axis], what)?
+        .into_iter()
+        .map(|i| i * along);
+    Ok(lines
+        .into_iter()
+        .zip(along)
+        .map(|(line, i)| line + i)
+        .collect())
 }
 
 fn sample_indices(s: &mut Sampler) -> (i64, Vec<usize>, HostTensor) {
@@ -107,7 +134,11 @@ fn sample_indices(s: &mut Sampler) -> (i64, Vec<usize>, HostTensor) {
     own[axis] = s.size(1, 7);
     let dtype = s.choose(&[DType::I64, DType::I32, DType::U16]);
     let at = s.indices(dtype, &own, shape[axis]);
-    let axis = if s.one_in(3) { axis as i64 - rank as i64 } else { axis as i64 };
+    let axis = if s.one_in(3) {
+        axis as i64 - rank as i64
+    } else {
+        axis as i64
+    };
     (axis, shape, at)
 }
 
@@ -142,16 +173,32 @@ impl OpDef for Scatter {
         plain(0, data)?;
         infer_indices(self.axis, data, at, cx)?;
         if updates.dtype != data.dtype {
-            return Err(TypeError::dtype(2, &format!("{} as operand 0", data.dtype), updates.dtype));
+            return Err(TypeError::dtype(
+                2,
+                &format!("{} as operand 0", data.dtype),
+                updates.dtype,
+            ));
         }
         if self.reduce.func().is_some_and(|f| !f.accepts(data.dtype)) {
-            return Err(TypeError::dtype(0, "a float or an integer to be reduced", data.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a float or an integer to be reduced",
+                data.dtype,
+            ));
         }
         if updates.shape.rank() != at.shape.rank() {
-            return Err(TypeError::rank(2, &format!("rank {} as operand 1", at.shape.rank()), updates));
+            return Err(TypeError::rank(
+                2,
+                &format!("rank {} as operand 1", at.shape.rank()),
+                updates,
+            ));
         }
         for (d, (size, expected)) in updates.shape.iter().zip(at.shape.iter()).enumerate() {
-            cx.require_eq(size, expected, &format!("operand 2, axis {d}: the size of operand 1"))?;
+            cx.require_eq(
+                size,
+                expected,
+                &format!("operand 2, axis {d}: the size of operand 1"),
+            )?;
         }
         Ok(smallvec![data.clone()])
     }
@@ -160,34 +207,63 @@ impl OpDef for Scatter {
         let (data, dtype) = (&args[0], args[0].dtype());
         if args[1].shape() != args[2].shape() {
             let (at, updates) = (args[1].shape(), args[2].shape());
-            return Err(EvalError::Value(format!("scatter, operand 2: expected shape {at:?}, found {updates:?}")));
+            return Err(EvalError::Value(format!(
+                "scatter, operand 2: expected shape {at:?}, found {updates:?}"
+            )));
         }
         let to = places(self.axis, data, &args[1], "scatter, operand 1")?;
         let func = self.reduce.func();
         let (mut out, updates) = (Lanes::read(data, dtype)?, Lanes::read(&args[2], dtype)?);
         match (&mut out, &updates) {
-            (Lanes::F32(v), Lanes::F32(u)) => put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_f32(a, b)))?,
-            (Lanes::F64(v), Lanes::F64(u)) => put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_f64(a, b)))?,
-            (Lanes::I64(v), Lanes::I64(u)) => put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_i64(a, b)))?,
-            (Lanes::U64(v), Lanes::U64(u)) => put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_u64(a, b)))?,
+            (Lanes::F32(v), Lanes::F32(u)) => {
+                put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_f32(a, b)))?
+            }
+            (Lanes::F64(v), Lanes::F64(u)) => {
+                put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_f64(a, b)))?
+            }
+            (Lanes::I64(v), Lanes::I64(u)) => {
+                put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_i64(a, b)))?
+            }
+            (Lanes::U64(v), Lanes::U64(u)) => {
+                put(v, u, &to, |a, b| func.map_or(Ok(b), |f| f.eval_u64(a, b)))?
+            }
             (Lanes::Bool(v), Lanes::Bool(u)) => put(v, u, &to, |_, b| Ok::<_, EvalError>(b))?,
-            _ => return Err(EvalError::Value("scatter: the operands have two dtypes".to_owned())),
+            _ => {
+                return Err(EvalError::Value(
+                    "scatter: the operands have two dtypes".to_owned(),
+                ));
+            }
         }
         Ok(smallvec![out.into_tensor(dtype, data.shape())?])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
-        let reduces = [ScatterReduce::None, ScatterReduce::Add, ScatterReduce::Mul, ScatterReduce::Max, ScatterReduce::Min];
+        let reduces = [
+            ScatterReduce::None,
+            ScatterReduce::Add,
+            ScatterReduce::Mul,
+            ScatterReduce::Max,
+            ScatterReduce::Min,
+        ];
         let (axis, shape, at) = sample_indices(s);
         let dtype = s.choose(&DType::PLAIN);
-        let reduce = if dtype.is_bool() { ScatterReduce::None } else { s.choose(&reduces) };
+        let reduce = if dtype.is_bool() {
+            ScatterReduce::None
+        } else {
+            s.choose(&reduces)
+        };
         let data = s.tensor_with_specials(dtype, &shape);
         let updates = s.tensor(dtype, at.shape());
         Sample::new(Scatter { axis, reduce }, vec![data, at, updates])
     }
 }
 
-fn put<T: Copy, E>(values: &mut [T], updates: &[T], to: &[usize], f: impl Fn(T, T) -> Result<T, E>) -> Result<(), E> {
+fn put<T: Copy, E>(
+    values: &mut [T],
+    updates: &[T],
+    to: &[usize],
+    f: impl Fn(T, T) -> Result<T, E>,
+) -> Result<(), E> {
     for (&at, &update) in to.iter().zip(updates) {
         values[at] = f(values[at], update)?;
     }
@@ -198,12 +274,20 @@ impl<'g> TensorValue<'g> {
     /// Single elements along `axis`; see [`GatherElements`].
     #[track_caller]
     pub fn gather_elements(self, indices: TensorValue<'g>, axis: i64) -> TensorValue<'g> {
-        self.builder().apply1(GatherElements { axis }, &[self, indices])
+        self.builder()
+            .apply1(GatherElements { axis }, &[self, indices])
     }
 
     /// A copy with single elements along `axis` updated; see [`Scatter`].
     #[track_caller]
-    pub fn scatter(self, indices: TensorValue<'g>, updates: TensorValue<'g>, axis: i64, reduce: ScatterReduce) -> TensorValue<'g> {
-        self.builder().apply1(Scatter { axis, reduce }, &[self, indices, updates])
+    pub fn scatter(
+        self,
+        indices: TensorValue<'g>,
+        updates: TensorValue<'g>,
+        axis: i64,
+        reduce: ScatterReduce,
+    ) -> TensorValue<'g> {
+        self.builder()
+            .apply1(Scatter { axis, reduce }, &[self, indices, updates])
     }
 }

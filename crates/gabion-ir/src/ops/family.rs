@@ -75,8 +75,9 @@ impl From<ScalarError> for EvalError {
 
 /// The function does not take this dtype.
 pub(crate) fn refused(func: &str, dtype: DType) -> TypeError {
-    TypeError::new(format!("`{func}` is not defined on {dtype}: `cast` the operand"))
+    TypeError::new(format!(
+        "`{func}` is not defined on {dtype}: `cast` the operand"
+    ))
 }
-
 
 pub(crate) use {family, family_words};

@@ -18,7 +18,11 @@ impl Float {
 
     /// All NaNs are one.
     fn bits(self) -> u64 {
-        if self.0.is_nan() { f64::NAN.to_bits() } else { self.0.to_bits() }
+        if self.0.is_nan() {
+            f64::NAN.to_bits()
+        } else {
+            self.0.to_bits()
+        }
     }
 }
 
@@ -112,13 +116,32 @@ mod tests {
 
     #[test]
     fn round_trips_and_compares_by_bits() {
-        for value in [1e-5, 0.1, -0.0, 0.0, 3.0, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for value in [
+            1e-5,
+            0.1,
+            -0.0,
+            0.0,
+            3.0,
+            f64::MIN_POSITIVE,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ] {
             let text = serde_json::to_string(&Float(value)).unwrap();
-            assert_eq!(serde_json::from_str::<Float>(&text).unwrap(), Float(value), "{text}");
+            assert_eq!(
+                serde_json::from_str::<Float>(&text).unwrap(),
+                Float(value),
+                "{text}"
+            );
         }
         assert_ne!(Float(0.0), Float(-0.0));
         assert_eq!(Float(1e-5).to_string(), "1e-5");
         assert_eq!(serde_json::from_str::<Float>("2").unwrap(), Float(2.0));
-        assert!(serde_json::from_str::<Float>("\"two\"").unwrap_err().to_string().contains("\"-inf\""));
+        assert!(
+            serde_json::from_str::<Float>("\"two\"")
+                .unwrap_err()
+                .to_string()
+                .contains("\"-inf\"")
+        );
     }
 }

@@ -25,7 +25,9 @@ fn instruction_op(instr: &MapInstr) -> Result<Op, TypeError> {
         MapOp::Compare(func) => Compare { func: *func }.into(),
         MapOp::Select => Where {}.into(),
         MapOp::Cast => Cast { dtype: instr.dtype }.into(),
-        MapOp::Const(value) => Constant::scalar(instr.dtype, *value).map_err(TypeError::new)?.into(),
+        MapOp::Const(value) => Constant::scalar(instr.dtype, *value)
+            .map_err(TypeError::new)?
+            .into(),
     })
 }
 
@@ -39,22 +41,39 @@ impl FusedMap {
     ) -> Result<Vec<T>, E> {
         let program = &self.program;
         if args.len() != program.reads || program.results.is_empty() {
-            return Err(broken(format!("the program reads {} operands, found {}", program.reads, args.len())));
+            return Err(broken(format!(
+                "the program reads {} operands, found {}",
+                program.reads,
+                args.len()
+            )));
         }
         let mut registers: Vec<T> = args.to_vec();
         for (i, instr) in program.instrs.iter().enumerate() {
-            let operands: Option<SmallVec<[T; 3]>> =
-                instr.args.iter().map(|&a| registers.get(usize::from(a)).cloned()).collect();
+            let operands: Option<SmallVec<[T; 3]>> = instr
+                .args
+                .iter()
+                .map(|&a| registers.get(usize::from(a)).cloned())
+                .collect();
             let operands = operands
                 .filter(|o| o.len() == instr.op.arity())
-                .ok_or_else(|| broken(format!("instruction {i} has wrong operands {:?}", instr.args)))?;
+                .ok_or_else(|| {
+                    broken(format!(
+                        "instruction {i} has wrong operands {:?}",
+                        instr.args
+                    ))
+                })?;
             let made = step(instr, &operands)?;
             registers.push(made);
         }
         program
             .results
             .iter()
-            .map(|&r| registers.get(usize::from(r)).cloned().ok_or_else(|| broken(format!("no register {r}"))))
+            .map(|&r| {
+                registers
+                    .get(usize::from(r))
+                    .cloned()
+                    .ok_or_else(|| broken(format!("no register {r}")))
+            })
             .collect()
     }
 }
@@ -68,7 +87,10 @@ impl OpDef for FusedMap {
             if found.dtype == instr.dtype {
                 Ok(found)
             } else {
-                Err(TypeError::new(format!("an instruction states {} and gives {found}", instr.dtype)))
+                Err(TypeError::new(format!(
+                    "an instruction states {} and gives {found}",
+                    instr.dtype
+                )))
             }
         };
         Ok(self.walk(args, step, TypeError::new)?.into())
@@ -77,13 +99,17 @@ impl OpDef for FusedMap {
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let step = |instr: &MapInstr, operands: &[HostTensor]| {
             let op = instruction_op(instr).map_err(|e| EvalError::Value(e.message))?;
-            let types: SmallVec<[TensorType; 3]> =
-                operands.iter().map(|t| TensorType::new(t.dtype(), t.shape())).collect();
+            let types: SmallVec<[TensorType; 3]> = operands
+                .iter()
+                .map(|t| TensorType::new(t.dtype(), t.shape()))
+                .collect();
             let relations = gabion_tensor::Relations::default();
             let results = op
                 .infer(&types, &mut InferCx::new(&relations, None))
                 .map_err(|e| EvalError::Value(e.message))?;
-            Ok(op.eval(operands, &EvalCx::new(cx.bindings(), &results))?.remove(0))
+            Ok(op
+                .eval(operands, &EvalCx::new(cx.bindings(), &results))?
+                .remove(0))
         };
         Ok(self.walk(args, step, EvalError::Value)?.into())
     }
@@ -97,9 +123,16 @@ impl OpDef for FusedMap {
         use gabion_tensor::{BinaryFn, CompareFn, UnaryFn};
         let rank = s.size(0, 3);
         let shape = s.shape(rank, 6);
-        let args = vec![s.tensor_with_specials(DType::F32, &shape), s.tensor(DType::F32, &shape)];
+        let args = vec![
+            s.tensor_with_specials(DType::F32, &shape),
+            s.tensor(DType::F32, &shape),
+        ];
         let f32 = DType::F32;
-        let instr = |op, args: &[u16], dtype| MapInstr { op, args: args.to_vec(), dtype };
+        let instr = |op, args: &[u16], dtype| MapInstr {
+            op,
+            args: args.to_vec(),
+            dtype,
+        };
         let func = s.choose(&[UnaryFn::Relu, UnaryFn::Neg, UnaryFn::Abs, UnaryFn::Silu]);
         let join = s.choose(&[BinaryFn::Add, BinaryFn::Mul, BinaryFn::Max, BinaryFn::Sub]);
         let instrs = vec![
@@ -110,6 +143,15 @@ impl OpDef for FusedMap {
             instr(MapOp::Select, &[5, 3, 1], f32),
         ];
         let results = if s.one_in(2) { vec![6] } else { vec![6, 3] };
-        Sample::new(FusedMap { program: MapProgram { reads: 2, instrs, results } }, args)
+        Sample::new(
+            FusedMap {
+                program: MapProgram {
+                    reads: 2,
+                    instrs,
+                    results,
+                },
+            },
+            args,
+        )
     }
 }

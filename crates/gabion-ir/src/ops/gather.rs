@@ -31,21 +31,34 @@ impl OpDef for Gather {
         let axis = normalize_axis(self.axis, data.shape.rank())?;
         index(1, at)?;
         if data.dtype.is_block() && axis + 1 == data.shape.rank() {
-            return Err(TypeError::dtype(0, "a plain dtype when gathering along the last axis", data.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when gathering along the last axis",
+                data.dtype,
+            ));
         }
         let (head, tail) = (&data.shape[..axis], &data.shape[axis + 1..]);
-        let shape: Shape = head.iter().chain(at.shape.iter()).chain(tail).cloned().collect();
+        let shape: Shape = head
+            .iter()
+            .chain(at.shape.iter())
+            .chain(tail)
+            .cloned()
+            .collect();
         Ok(smallvec![TensorType::new(data.dtype, shape)])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let data = &args[0];
-        let axis = normalize_axis(self.axis, data.rank()).map_err(|e| EvalError::Value(e.message))?;
+        let axis =
+            normalize_axis(self.axis, data.rank()).map_err(|e| EvalError::Value(e.message))?;
         let (outer, size, inner) = around(&unit_shape(data), axis);
         let places = indices(&args[1], size, "gather, operand 1")?;
         let places = &places;
-        let from = (0..outer)
-            .flat_map(|o| places.iter().flat_map(move |&i| (0..inner).map(move |r| (o * size + i) * inner + r)));
+        let from = (0..outer).flat_map(|o| {
+            places
+                .iter()
+                .flat_map(move |&i| (0..inner).map(move |r| (o * size + i) * inner + r))
+        });
         Ok(smallvec![pick(data, &cx.shape(0)?, from)?])
     }
 
@@ -61,12 +74,18 @@ impl OpDef for Gather {
         let data = if blocks {
             shape[rank - 1] = 64;
             let values = s.tensor(DType::F32, &shape);
-            values.cast(DType::Block(BlockFormat::Q8_0)).unwrap_or(values)
+            values
+                .cast(DType::Block(BlockFormat::Q8_0))
+                .unwrap_or(values)
         } else {
             let dtype = s.choose(&DType::PLAIN);
             s.tensor_with_specials(dtype, &shape)
         };
-        let axis = if s.one_in(3) { axis as i64 - rank as i64 } else { axis as i64 };
+        let axis = if s.one_in(3) {
+            axis as i64 - rank as i64
+        } else {
+            axis as i64
+        };
         Sample::new(Gather { axis }, vec![data, at])
     }
 }
@@ -83,6 +102,10 @@ impl<'g> TensorValue<'g> {
     #[track_caller]
     pub fn embedding(self, ids: TensorValue<'g>) -> TensorValue<'g> {
         let rows = self.gather(ids, 0);
-        if rows.dtype().is_block() { rows.dequantize(DType::F32) } else { rows }
+        if rows.dtype().is_block() {
+            rows.dequantize(DType::F32)
+        } else {
+            rows
+        }
     }
 }

@@ -30,7 +30,11 @@ impl Span {
 
 impl From<RangeFull> for Span {
     fn from(_: RangeFull) -> Self {
-        Self { start: None, stop: None, step: 1 }
+        Self {
+            start: None,
+            stop: None,
+            step: 1,
+        }
     }
 }
 
@@ -110,10 +114,15 @@ impl From<i32> for Index {
 
 /// The entries with [`Index::Rest`] written out for `rank` axes.
 fn expanded(index: &[Index], rank: usize) -> Result<Vec<Index>, String> {
-    let taken = index.iter().filter(|i| !matches!(i, Index::New | Index::Rest)).count();
+    let taken = index
+        .iter()
+        .filter(|i| !matches!(i, Index::New | Index::Rest))
+        .count();
     let rests = index.iter().filter(|i| **i == Index::Rest).count();
     if taken > rank || rests > 1 {
-        return Err(format!("{taken} places and {rests} `Rest` for rank {rank}: expected at most {rank} and 1"));
+        return Err(format!(
+            "{taken} places and {rests} `Rest` for rank {rank}: expected at most {rank} and 1"
+        ));
     }
     let whole = || std::iter::repeat_n(Index::from(..), rank - taken);
     let mut out = Vec::new();
@@ -148,14 +157,23 @@ impl<'g> TensorValue<'g> {
         let (mut axes, mut kept, mut axis) = (Vec::new(), Vec::new(), 0);
         let entries = match expanded(index, self.rank()) {
             Ok(entries) => entries,
-            Err(message) => return self.builder().poison(<Slice as crate::op::OpDef>::NAME, message),
+            Err(message) => {
+                return self
+                    .builder()
+                    .poison(<Slice as crate::op::OpDef>::NAME, message);
+            }
         };
         for entry in entries {
             match entry {
                 Index::New => kept.push(None),
                 Index::Span(Span { start, stop, step }) => {
                     if (start.is_some(), stop.is_some(), step) != (false, false, 1) {
-                        axes.push(AxisSlice { axis, start, stop, step });
+                        axes.push(AxisSlice {
+                            axis,
+                            start,
+                            stop,
+                            step,
+                        });
                     }
                     kept.push(Some(axis));
                     axis += 1;
@@ -163,18 +181,29 @@ impl<'g> TensorValue<'g> {
                 Index::At(at) => {
                     match self.place(axis, at) {
                         Ok(part) => axes.push(part),
-                        Err(message) => return self.builder().poison(<Slice as crate::op::OpDef>::NAME, message),
+                        Err(message) => {
+                            return self
+                                .builder()
+                                .poison(<Slice as crate::op::OpDef>::NAME, message);
+                        }
                     }
                     axis += 1;
                 }
                 Index::Rest => {}
             }
         }
-        let cut = if axes.is_empty() { self } else { self.builder().apply1(Slice { axes }, &[self]) };
+        let cut = if axes.is_empty() {
+            self
+        } else {
+            self.builder().apply1(Slice { axes }, &[self])
+        };
         if cut.is_poisoned() || (kept.len() == self.rank() && kept.iter().all(Option::is_some)) {
             return cut;
         }
-        cut.reshape(kept.into_iter().map(|axis| axis.map_or(Dim::fixed(1), |axis| cut.dim(axis))))
+        cut.reshape(
+            kept.into_iter()
+                .map(|axis| axis.map_or(Dim::fixed(1), |axis| cut.dim(axis))),
+        )
     }
 
     /// The slice of one place; a fixed size is checked here.
@@ -182,17 +211,35 @@ impl<'g> TensorValue<'g> {
         if let Some(size) = self.dim(axis).as_fixed()
             && !(-size..size).contains(&at)
         {
-            return Err(format!("index {at} is outside axis {axis} of {}", self.shape()));
+            return Err(format!(
+                "index {at} is outside axis {axis} of {}",
+                self.shape()
+            ));
         }
         let stop = (at != -1).then(|| Dim::fixed(at + 1));
-        Ok(AxisSlice { axis, start: Some(Dim::fixed(at)), stop, step: 1 })
+        Ok(AxisSlice {
+            axis,
+            start: Some(Dim::fixed(at)),
+            stop,
+            step: 1,
+        })
     }
 
     /// A part of one axis, in steps: `x.slice_axis(-1, ..32, 1)`.
     #[track_caller]
     pub fn slice_axis(self, axis: i64, span: impl Into<Span>, step: i64) -> TensorValue<'g> {
         let Span { start, stop, .. } = span.into();
-        self.builder().apply1(Slice { axes: vec![AxisSlice { axis, start, stop, step }] }, &[self])
+        self.builder().apply1(
+            Slice {
+                axes: vec![AxisSlice {
+                    axis,
+                    start,
+                    stop,
+                    step,
+                }],
+            },
+            &[self],
+        )
     }
 
     /// One place of one axis, which the result lacks. Negative counts from the end.

@@ -33,12 +33,18 @@ fn declared(word: &str, args: &[TensorType], cx: &InferCx<'_>) -> Result<Results
     operands::<0>(args)?;
     match cx.declared() {
         Some([ty]) => Ok(smallvec![ty.clone()]),
-        _ => Err(TypeError::new(format!("`{word}` needs its type stated: `= {word} {{..}} : f32[..]`"))),
+        _ => Err(TypeError::new(format!(
+            "`{word}` needs its type stated: `= {word} {{..}} : f32[..]`"
+        ))),
     }
 }
 
 fn unbound(kind: &'static str, name: &str) -> EvalError {
-    EvalError::Binding { kind, name: name.to_owned(), problem: "has no value".to_owned() }
+    EvalError::Binding {
+        kind,
+        name: name.to_owned(),
+        problem: "has no value".to_owned(),
+    }
 }
 
 impl OpDef for Input {
@@ -95,7 +101,9 @@ impl Constant {
         if dtype.is_block() || (!dtype.is_float() && !exact_integer) {
             return Err(format!("{dtype} cannot hold {value}"));
         }
-        let tensor = HostTensor::scalar(value).cast(dtype).map_err(|e| e.to_string())?;
+        let tensor = HostTensor::scalar(value)
+            .cast(dtype)
+            .map_err(|e| e.to_string())?;
         let back = tensor.to_f64_vec().map_err(|e| e.to_string())?[0];
         if !dtype.is_float() && back != value {
             return Err(format!("{dtype} cannot hold {value}"));
@@ -200,15 +208,30 @@ impl Number {
 impl Constant {
     fn numbers(&self) -> Result<Vec<Number>, gabion_tensor::TensorError> {
         Ok(match self.value.dtype() {
-            DType::Bool => self.value.to_i64_vec()?.into_iter().map(|v| Number::Bool(v != 0)).collect(),
-            DType::U64 => self.value.to_vec::<u64>()?.into_iter().map(Number::Unsigned).collect(),
+            DType::Bool => self
+                .value
+                .to_i64_vec()?
+                .into_iter()
+                .map(|v| Number::Bool(v != 0))
+                .collect(),
+            DType::U64 => self
+                .value
+                .to_vec::<u64>()?
+                .into_iter()
+                .map(Number::Unsigned)
+                .collect(),
             dtype if dtype.is_int() => self
                 .value
                 .to_i64_vec()?
                 .into_iter()
                 .map(|v| u64::try_from(v).map_or(Number::Signed(v), Number::Unsigned))
                 .collect(),
-            _ => self.value.to_f64_vec()?.into_iter().map(Number::float).collect(),
+            _ => self
+                .value
+                .to_f64_vec()?
+                .into_iter()
+                .map(Number::float)
+                .collect(),
         })
     }
 }
@@ -226,14 +249,22 @@ impl Serialize for Constant {
             LiteralValue::Each(numbers)
         };
         let shape = self.value.shape().to_vec();
-        Literal { dtype: self.value.dtype(), shape, value }.serialize(serializer)
+        Literal {
+            dtype: self.value.dtype(),
+            shape,
+            value,
+        }
+        .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Constant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let literal = Literal::deserialize(deserializer)?;
-        literal.tensor().map(Constant::new).map_err(serde::de::Error::custom)
+        literal
+            .tensor()
+            .map(Constant::new)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -247,22 +278,38 @@ impl Literal {
             .iter()
             .try_fold(1usize, |n, &d| n.checked_mul(d))
             .filter(|&n| n <= MAX_ELEMENTS)
-            .ok_or_else(|| format!("a constant has at most {MAX_ELEMENTS} elements, found shape {:?}", self.shape))?;
+            .ok_or_else(|| {
+                format!(
+                    "a constant has at most {MAX_ELEMENTS} elements, found shape {:?}",
+                    self.shape
+                )
+            })?;
         let numbers: Vec<&Number> = match &self.value {
             LiteralValue::Fill(number) => vec![number; numel],
             LiteralValue::Each(numbers) if numbers.len() == numel => numbers.iter().collect(),
             LiteralValue::Each(numbers) => {
-                return Err(format!("shape {:?} has {numel} elements, found {}", self.shape, numbers.len()));
+                return Err(format!(
+                    "shape {:?} has {numel} elements, found {}",
+                    self.shape,
+                    numbers.len()
+                ));
             }
         };
         let wide = match self.dtype {
             DType::U64 => {
-                let values: Vec<u64> = numbers.iter().map(|n| n.to_u64()).collect::<Result<_, _>>()?;
+                let values: Vec<u64> = numbers
+                    .iter()
+                    .map(|n| n.to_u64())
+                    .collect::<Result<_, _>>()?;
                 return HostTensor::from_slice(&self.shape, &values).map_err(|e| e.to_string());
             }
             dtype if dtype.is_int() || dtype.is_bool() => {
-                let values: Vec<i64> = numbers.iter().map(|n| n.to_i64()).collect::<Result<_, _>>()?;
-                let wide = HostTensor::from_slice(&self.shape, &values).map_err(|e| e.to_string())?;
+                let values: Vec<i64> = numbers
+                    .iter()
+                    .map(|n| n.to_i64())
+                    .collect::<Result<_, _>>()?;
+                let wide =
+                    HostTensor::from_slice(&self.shape, &values).map_err(|e| e.to_string())?;
                 let cast = wide.cast(dtype).map_err(|e| e.to_string())?;
                 if cast.to_i64_vec().map_err(|e| e.to_string())? != values {
                     return Err(format!("a value is outside the range of {dtype}"));
@@ -270,7 +317,10 @@ impl Literal {
                 return Ok(cast);
             }
             DType::Block(_) => return Err(format!("a constant cannot be {}", self.dtype)),
-            _ => numbers.iter().map(|n| n.to_f64()).collect::<Result<Vec<f64>, _>>()?,
+            _ => numbers
+                .iter()
+                .map(|n| n.to_f64())
+                .collect::<Result<Vec<f64>, _>>()?,
         };
         HostTensor::from_slice(&self.shape, &wide)
             .and_then(|t| t.cast(self.dtype))
@@ -283,7 +333,10 @@ impl OpDef for Constant {
 
     fn infer(&self, args: &[TensorType], _: &mut InferCx<'_>) -> Result<Results, TypeError> {
         operands::<0>(args)?;
-        Ok(smallvec![TensorType::new(self.value.dtype(), self.value.shape())])
+        Ok(smallvec![TensorType::new(
+            self.value.dtype(),
+            self.value.shape()
+        )])
     }
 
     fn eval(&self, _: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {

@@ -35,7 +35,11 @@ fn matrix<'a, T: Clone>(shape: &'a [T], transposed: bool, is_a: bool, one: T) ->
         [single] => return (&[], single.clone(), one),
         _ => shape.split_at(shape.len() - 2),
     };
-    let (rows, columns) = if transposed { (&last[1], &last[0]) } else { (&last[0], &last[1]) };
+    let (rows, columns) = if transposed {
+        (&last[1], &last[0])
+    } else {
+        (&last[0], &last[1])
+    };
     (batch, rows.clone(), columns.clone())
 }
 
@@ -44,18 +48,28 @@ impl OpDef for Matmul {
 
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
         let [a, b] = operands(args)?;
-        for (i, (ty, transposed)) in [(a, self.transpose_a), (b, self.transpose_b)].into_iter().enumerate() {
+        for (i, (ty, transposed)) in [(a, self.transpose_a), (b, self.transpose_b)]
+            .into_iter()
+            .enumerate()
+        {
             number(i, ty)?;
             rank_at_least(i, if transposed { 2 } else { 1 }, ty)?;
         }
         let dtype = promote(args)?;
         let (a_batch, m, a_inner) = matrix(&a.shape, self.transpose_a, true, Dim::fixed(1));
         let (b_batch, b_inner, n) = matrix(&b.shape, self.transpose_b, false, Dim::fixed(1));
-        cx.require_eq(&a_inner, &b_inner, "the summed axes of operands 0 and 1 are equal")?;
+        cx.require_eq(
+            &a_inner,
+            &b_inner,
+            "the summed axes of operands 0 and 1 are equal",
+        )?;
         let mut shape = broadcast_dims(&[a_batch, b_batch], cx)?.to_vec();
         shape.extend((a.shape.rank() > 1).then_some(m));
         shape.extend((b.shape.rank() > 1).then_some(n));
-        Ok(smallvec![TensorType::new(dtype, shape.into_iter().collect::<gabion_tensor::Shape>())])
+        Ok(smallvec![TensorType::new(
+            dtype,
+            shape.into_iter().collect::<gabion_tensor::Shape>()
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -64,16 +78,31 @@ impl OpDef for Matmul {
         let (a_batch, m, k) = matrix(a.shape(), self.transpose_a, true, 1);
         let (b_batch, b_inner, n) = matrix(b.shape(), self.transpose_b, false, 1);
         if k != b_inner {
-            return Err(EvalError::Value(format!("the summed axes are {k} and {b_inner}, expected equal sizes")));
+            return Err(EvalError::Value(format!(
+                "the summed axes are {k} and {b_inner}, expected equal sizes"
+            )));
         }
         let batch = &shape[..a_batch.len().max(b_batch.len())];
         let a_at = broadcast_positions(a_batch, batch)?;
-        let pairs: Vec<(usize, usize)> = a_at.into_iter().zip(broadcast_positions(b_batch, batch)?).collect();
-        let sizes = Sizes { m, k, n, transpose_a: self.transpose_a, transpose_b: self.transpose_b };
+        let pairs: Vec<(usize, usize)> = a_at
+            .into_iter()
+            .zip(broadcast_positions(b_batch, batch)?)
+            .collect();
+        let sizes = Sizes {
+            m,
+            k,
+            n,
+            transpose_a: self.transpose_a,
+            transpose_b: self.transpose_b,
+        };
         let out = match dtype {
             _ if dtype.is_float() => {
                 let (a, b) = (a.to_f64_vec()?, b.to_f64_vec()?);
-                from_f64(dtype, &shape, sizes.product(&a, &b, &pairs, 0.0, |sum, x, y| sum + x * y))?
+                from_f64(
+                    dtype,
+                    &shape,
+                    sizes.product(&a, &b, &pairs, 0.0, |sum, x, y| sum + x * y),
+                )?
             }
             _ => integers(a, b, dtype, &shape, &sizes, &pairs)?,
         };
@@ -86,9 +115,16 @@ impl OpDef for Matmul {
     }
 
     fn sample(s: &mut Sampler) -> Sample {
-        let op = Matmul { transpose_a: s.one_in(3), transpose_b: s.one_in(2) };
+        let op = Matmul {
+            transpose_a: s.one_in(3),
+            transpose_b: s.one_in(2),
+        };
         let sizes = [1, 2, 3, 5, 8, 17, 31];
-        let (m, n, k) = (s.choose(&sizes), s.choose(&sizes), s.choose(&[1, 2, 7, 32, 65]));
+        let (m, n, k) = (
+            s.choose(&sizes),
+            s.choose(&sizes),
+            s.choose(&[1, 2, 7, 32, 65]),
+        );
         let batch_rank = s.size(0, 2);
         let batch = s.shape(batch_rank, 3);
         let mut side = |transposed: bool, rows: usize, columns: usize, vector: usize| {
@@ -101,13 +137,29 @@ impl OpDef for Matmul {
                     *size = 1;
                 }
             }
-            shape.extend(if transposed { [columns, rows] } else { [rows, columns] });
+            shape.extend(if transposed {
+                [columns, rows]
+            } else {
+                [rows, columns]
+            });
             shape
         };
         let (a, b) = (side(op.transpose_a, m, k, k), side(op.transpose_b, k, n, k));
-        let dtypes = [DType::F32, DType::F32, DType::F16, DType::BF16, DType::F64, DType::I32, DType::U8];
+        let dtypes = [
+            DType::F32,
+            DType::F32,
+            DType::F16,
+            DType::BF16,
+            DType::F64,
+            DType::I32,
+            DType::U8,
+        ];
         let dtype = s.choose(&dtypes);
-        let other = if dtype == DType::F32 { s.choose(&[DType::F32, DType::BF16, DType::F16]) } else { dtype };
+        let other = if dtype == DType::F32 {
+            s.choose(&[DType::F32, DType::BF16, DType::F16])
+        } else {
+            dtype
+        };
         Sample::new(op, vec![s.tensor(dtype, &a), s.tensor(other, &b)])
     }
 }
@@ -122,17 +174,33 @@ struct Sizes {
 
 impl Sizes {
     /// All dot products, batch by batch; `pairs` are the batch numbers of `a` and `b`.
-    fn product<T: Copy>(&self, a: &[T], b: &[T], pairs: &[(usize, usize)], zero: T, add: impl Fn(T, T, T) -> T) -> Vec<T> {
+    fn product<T: Copy>(
+        &self,
+        a: &[T],
+        b: &[T],
+        pairs: &[(usize, usize)],
+        zero: T,
+        add: impl Fn(T, T, T) -> T,
+    ) -> Vec<T> {
         let &Sizes { m, k, n, .. } = self;
         // Strides along the summed axis and along the kept one.
         let (a_sum, a_row) = if self.transpose_a { (m, 1) } else { (1, k) };
         let (b_sum, b_column) = if self.transpose_b { (1, k) } else { (n, 1) };
         let mut out = Vec::with_capacity(pairs.len() * m * n);
         for &(pa, pb) in pairs {
-            let (a, b) = (&a[pa * m * k..(pa + 1) * m * k], &b[pb * k * n..(pb + 1) * k * n]);
+            let (a, b) = (
+                &a[pa * m * k..(pa + 1) * m * k],
+                &b[pb * k * n..(pb + 1) * k * n],
+            );
             for row in 0..m {
                 for column in 0..n {
-                    let term = |sum, i| add(sum, a[row * a_row + i * a_sum], b[column * b_column + i * b_sum]);
+                    let term = |sum, i| {
+                        add(
+                            sum,
+                            a[row * a_row + i * a_sum],
+                            b[column * b_column + i * b_sum],
+                        )
+                    };
                     out.push((0..k).fold(zero, term));
                 }
             }
@@ -165,6 +233,12 @@ impl<'g> TensorValue<'g> {
     /// The product with a transposed matrix, `x W^T`: `[.., k]` with `[n, k]` gives `[.., n]`.
     #[track_caller]
     pub fn matmul_t(self, weight: TensorValue<'g>) -> TensorValue<'g> {
-        self.builder().apply1(Matmul { transpose_a: false, transpose_b: true }, &[self, weight])
+        self.builder().apply1(
+            Matmul {
+                transpose_a: false,
+                transpose_b: true,
+            },
+            &[self, weight],
+        )
     }
 }

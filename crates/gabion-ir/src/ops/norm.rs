@@ -36,7 +36,9 @@ pub struct LayerNorm {
 /// The rule of both: every operand but the first has the shape of the last axis.
 fn infer(eps: Float, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
     if !(eps.0 >= 0.0 && eps.0.is_finite()) {
-        return Err(TypeError::new(format!("eps: expected a number of at least 0, found {eps}")));
+        return Err(TypeError::new(format!(
+            "eps: expected a number of at least 0, found {eps}"
+        )));
     }
     for (i, arg) in args.iter().enumerate() {
         float(i, arg)?;
@@ -50,20 +52,35 @@ fn infer(eps: Float, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Result
         let why = format!("operand {i}, axis 0: the size of the last axis of operand 0");
         cx.require_eq(&arg.shape[0], &args[0].shape[last], &why)?;
     }
-    Ok(smallvec![TensorType::new(promote(args)?, args[0].shape.clone())])
+    Ok(smallvec![TensorType::new(
+        promote(args)?,
+        args[0].shape.clone()
+    )])
 }
 
 /// Normalises each row; `center` subtracts the mean.
-fn eval(eps: Float, center: bool, args: &[HostTensor], dtype: DType) -> Result<HostTensors, EvalError> {
+fn eval(
+    eps: Float,
+    center: bool,
+    args: &[HostTensor],
+    dtype: DType,
+) -> Result<HostTensors, EvalError> {
     let x = &args[0];
     let n = x.shape()[x.rank() - 1];
     let (mut values, weight) = (x.to_f64_vec()?, args[1].to_f64_vec()?);
     let bias = args.get(2).map(HostTensor::to_f64_vec).transpose()?;
     if weight.len() != n || bias.as_ref().is_some_and(|b| b.len() != n) {
-        return Err(EvalError::Value(format!("expected a weight of {n} elements, found {}", weight.len())));
+        return Err(EvalError::Value(format!(
+            "expected a weight of {n} elements, found {}",
+            weight.len()
+        )));
     }
     for row in values.chunks_exact_mut(n.max(1)) {
-        let mean = if center { row.iter().sum::<f64>() / n as f64 } else { 0.0 };
+        let mean = if center {
+            row.iter().sum::<f64>() / n as f64
+        } else {
+            0.0
+        };
         let square = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
         let scale = 1.0 / (square + eps.0).sqrt();
         for (i, x) in row.iter_mut().enumerate() {
@@ -73,8 +90,14 @@ fn eval(eps: Float, center: bool, args: &[HostTensor], dtype: DType) -> Result<H
     Ok(smallvec![from_f64(dtype, x.shape(), values)?])
 }
 
-fn decompose<'g>(eps: Float, center: bool, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
-    let dtype = args.iter().try_fold(args[0].dtype(), |d, a| DType::promote(d, a.dtype()))?;
+fn decompose<'g>(
+    eps: Float,
+    center: bool,
+    args: &[TensorValue<'g>],
+) -> Option<Vec<TensorValue<'g>>> {
+    let dtype = args
+        .iter()
+        .try_fold(args[0].dtype(), |d, a| DType::promote(d, a.dtype()))?;
     let wide = wide(dtype);
     let mut x = args[0].cast(wide);
     if center {
@@ -94,7 +117,11 @@ fn sample(s: &mut Sampler, operands: usize) -> (Float, Vec<HostTensor>) {
     shape[rank - 1] = s.choose(&[1, 3, 8, 17, 64, 100]);
     let n = shape[rank - 1];
     let dtype = s.choose(&[DType::F32, DType::F32, DType::F16, DType::BF16, DType::F64]);
-    let other = if dtype == DType::F32 { s.choose(&[DType::F32, DType::BF16, DType::F16]) } else { dtype };
+    let other = if dtype == DType::F32 {
+        s.choose(&[DType::F32, DType::BF16, DType::F16])
+    } else {
+        dtype
+    };
     let mut args = vec![s.tensor(dtype, &shape)];
     args.extend((1..operands).map(|_| s.tensor(other, &[n])));
     (Float(s.choose(&[1e-5, 1e-6, 1e-12])), args)
@@ -158,7 +185,9 @@ impl OpDef for LayerNorm {
             args[0] = s.tensor(args[0].dtype(), &[2, 5]);
             args[1..].fill_with(|| s.tensor(DType::F32, &[5]));
             let dtype = args[0].dtype();
-            args[1..].iter_mut().for_each(|a| *a = a.cast(dtype).unwrap_or_else(|_| a.clone()));
+            args[1..]
+                .iter_mut()
+                .for_each(|a| *a = a.cast(dtype).unwrap_or_else(|_| a.clone()));
         }
         Sample::new(LayerNorm { eps }, args)
     }
@@ -168,13 +197,20 @@ impl<'g> TensorValue<'g> {
     /// Root-mean-square norm over the last axis; see [`RmsNorm`].
     #[track_caller]
     pub fn rms_norm(self, weight: TensorValue<'g>, eps: f64) -> TensorValue<'g> {
-        self.builder().apply1(RmsNorm { eps: Float(eps) }, &[self, weight])
+        self.builder()
+            .apply1(RmsNorm { eps: Float(eps) }, &[self, weight])
     }
 
     /// Layer norm over the last axis; see [`LayerNorm`].
     #[track_caller]
-    pub fn layer_norm(self, weight: TensorValue<'g>, bias: Option<TensorValue<'g>>, eps: f64) -> TensorValue<'g> {
+    pub fn layer_norm(
+        self,
+        weight: TensorValue<'g>,
+        bias: Option<TensorValue<'g>>,
+        eps: f64,
+    ) -> TensorValue<'g> {
         let operands: Vec<TensorValue<'g>> = [self, weight].into_iter().chain(bias).collect();
-        self.builder().apply1(LayerNorm { eps: Float(eps) }, &operands)
+        self.builder()
+            .apply1(LayerNorm { eps: Float(eps) }, &operands)
     }
 }

@@ -30,7 +30,10 @@ impl OpDef for OneHot {
         index(0, x)?;
         require_sizes(std::slice::from_ref(&self.depth))?;
         if self.dtype.is_block() {
-            return Err(TypeError::new(format!("dtype: expected a plain dtype, found {}", self.dtype)));
+            return Err(TypeError::new(format!(
+                "dtype: expected a plain dtype, found {}",
+                self.dtype
+            )));
         }
         let shape: gabion_tensor::Shape = x.shape.iter().chain([&self.depth]).cloned().collect();
         Ok(smallvec![TensorType::new(self.dtype, shape)])
@@ -40,7 +43,10 @@ impl OpDef for OneHot {
         let shape = cx.shape(0)?;
         let depth = shape[shape.len() - 1];
         let mut hot = vec![false; shape.iter().product()];
-        for (row, i) in indices(&args[0], depth, "one_hot, operand 0")?.into_iter().enumerate() {
+        for (row, i) in indices(&args[0], depth, "one_hot, operand 0")?
+            .into_iter()
+            .enumerate()
+        {
             hot[row * depth + i] = true;
         }
         Ok(smallvec![Lanes::Bool(hot).into_tensor(self.dtype, &shape)?])
@@ -51,7 +57,13 @@ impl OpDef for OneHot {
         let (shape, depth) = (s.shape(rank, 5), s.size(1, 9));
         let index_dtype = s.choose(&[DType::I64, DType::I32, DType::U8]);
         let at = s.indices(index_dtype, &shape, depth);
-        Sample::new(OneHot { depth: Dim::from(depth), dtype: s.choose(&DType::PLAIN) }, vec![at])
+        Sample::new(
+            OneHot {
+                depth: Dim::from(depth),
+                dtype: s.choose(&DType::PLAIN),
+            },
+            vec![at],
+        )
     }
 }
 
@@ -59,6 +71,12 @@ impl<'g> TensorValue<'g> {
     /// The indices as rows with a single 1; see [`OneHot`].
     #[track_caller]
     pub fn one_hot(self, depth: impl Into<Dim>, dtype: DType) -> TensorValue<'g> {
-        self.builder().apply1(OneHot { depth: depth.into(), dtype }, &[self])
+        self.builder().apply1(
+            OneHot {
+                depth: depth.into(),
+                dtype,
+            },
+            &[self],
+        )
     }
 }

@@ -42,7 +42,9 @@ impl<'g> Operand<'g> for f64 {
         } else if dtype.is_float() {
             like.builder().scalar(dtype, self)
         } else {
-            let message = format!("the float {self:?} beside {dtype} values: write an integer, or `cast` the values");
+            let message = format!(
+                "the float {self:?} beside {dtype} values: write an integer, or `cast` the values"
+            );
             like.builder().poison("scalar", message)
         }
     }
@@ -60,7 +62,10 @@ fn exact_up_to(dtype: DType) -> u64 {
 
 /// The integer as a scalar of `dtype`; none if that loses something.
 fn exact(value: i64, dtype: DType) -> Option<HostTensor> {
-    if dtype.is_block() || dtype.is_bool() || (dtype.is_float() && value.unsigned_abs() > exact_up_to(dtype)) {
+    if dtype.is_block()
+        || dtype.is_bool()
+        || (dtype.is_float() && value.unsigned_abs() > exact_up_to(dtype))
+    {
         return None;
     }
     if dtype.is_unsigned_int() && value < 0 {
@@ -87,8 +92,14 @@ impl<'g> Operand<'g> for i64 {
 }
 
 #[track_caller]
-fn binary<'g>(func: BinaryFn, a: impl Operand<'g>, b: impl Operand<'g>, like: TensorValue<'g>) -> TensorValue<'g> {
-    like.builder().apply1(Binary { func }, &[a.operand(like), b.operand(like)])
+fn binary<'g>(
+    func: BinaryFn,
+    a: impl Operand<'g>,
+    b: impl Operand<'g>,
+    like: TensorValue<'g>,
+) -> TensorValue<'g> {
+    like.builder()
+        .apply1(Binary { func }, &[a.operand(like), b.operand(like)])
 }
 
 macro_rules! binary_operators {

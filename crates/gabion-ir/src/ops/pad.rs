@@ -45,15 +45,26 @@ impl OpDef for Pad {
         let rank = x.shape.rank();
         for (name, sizes) in [("low", &self.low), ("high", &self.high)] {
             if sizes.len() != rank {
-                return Err(TypeError::new(format!("{name}: expected one size per axis of {x}, found {}", sizes.len())));
+                return Err(TypeError::new(format!(
+                    "{name}: expected one size per axis of {x}, found {}",
+                    sizes.len()
+                )));
             }
             for (axis, size) in sizes.iter().enumerate() {
                 let (lhs, rhs) = (Dim::ZERO, size.clone());
                 let why = format!("{name}[{axis}] is at least 0 (`slice` cuts)");
-                cx.require(Constraint { lhs, relation: Relation::Le, rhs }, &why)?;
+                cx.require(
+                    Constraint {
+                        lhs,
+                        relation: Relation::Le,
+                        rhs,
+                    },
+                    &why,
+                )?;
             }
         }
-        self.fill(x.dtype).map_err(|e| TypeError::new(format!("value: {e}")))?;
+        self.fill(x.dtype)
+            .map_err(|e| TypeError::new(format!("value: {e}")))?;
         let mut shape = x.shape.clone();
         for axis in 0..rank {
             shape[axis] = &self.low[axis] + &shape[axis] + &self.high[axis];
@@ -71,8 +82,12 @@ impl OpDef for Pad {
         for (low, stride) in self.low.iter().zip(&strides) {
             begin += cx.dim(low)? as isize * stride;
         }
-        for (from, to) in positions(x.shape(), &strides, begin).into_iter().enumerate() {
-            bytes[to * unit..(to + 1) * unit].copy_from_slice(&x.bytes()[from * unit..(from + 1) * unit]);
+        for (from, to) in positions(x.shape(), &strides, begin)
+            .into_iter()
+            .enumerate()
+        {
+            bytes[to * unit..(to + 1) * unit]
+                .copy_from_slice(&x.bytes()[from * unit..(from + 1) * unit]);
         }
         Ok(smallvec![HostTensor::new(x.dtype(), &shape, bytes)?])
     }
@@ -87,14 +102,27 @@ impl OpDef for Pad {
             _ if dtype.is_bool() => s.choose(&[0.0, 1.0]),
             _ => s.int(0, 100) as f64,
         };
-        Sample::new(Pad { low, high, value: Float(value) }, vec![s.tensor_with_specials(dtype, &shape)])
+        Sample::new(
+            Pad {
+                low,
+                high,
+                value: Float(value),
+            },
+            vec![s.tensor_with_specials(dtype, &shape)],
+        )
     }
 }
 
 impl<'g> TensorValue<'g> {
     /// Adds a border to one axis; see [`Pad`].
     #[track_caller]
-    pub fn pad(self, axis: i64, low: impl Into<Dim>, high: impl Into<Dim>, value: f64) -> TensorValue<'g> {
+    pub fn pad(
+        self,
+        axis: i64,
+        low: impl Into<Dim>,
+        high: impl Into<Dim>,
+        value: f64,
+    ) -> TensorValue<'g> {
         if self.is_poisoned() {
             return self;
         }
@@ -103,8 +131,16 @@ impl<'g> TensorValue<'g> {
             Ok(axis) => axis,
             Err(error) => return self.builder().poison(Pad::NAME, error.message),
         };
-        let at = |size: Dim| (0..rank).map(|a| if a == axis { size.clone() } else { Dim::ZERO }).collect();
-        let op = Pad { low: at(low.into()), high: at(high.into()), value: Float(value) };
+        let at = |size: Dim| {
+            (0..rank)
+                .map(|a| if a == axis { size.clone() } else { Dim::ZERO })
+                .collect()
+        };
+        let op = Pad {
+            low: at(low.into()),
+            high: at(high.into()),
+            value: Float(value),
+        };
         self.builder().apply1(op, &[self])
     }
 }

@@ -35,7 +35,10 @@ impl OpDef for Quantize {
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
         let [x] = operands(args)?;
         if !self.dtype.is_block() {
-            return Err(TypeError::new(format!("dtype: expected a block format, found {} (`cast` makes it)", self.dtype)));
+            return Err(TypeError::new(format!(
+                "dtype: expected a block format, found {} (`cast` makes it)",
+                self.dtype
+            )));
         }
         if !FLOATS.contains(&x.dtype) {
             return Err(TypeError::dtype(0, "f32, f16 or bf16", x.dtype));
@@ -44,7 +47,14 @@ impl OpDef for Quantize {
         let block = Dim::from(self.dtype.block_elems());
         let lhs = x.shape[x.shape.rank() - 1].rem(&block)?;
         let why = format!("operand 0: blocks of {block} elements fill the last axis of {x}");
-        cx.require(Constraint { lhs, relation: Relation::Eq, rhs: Dim::ZERO }, &why)?;
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Eq,
+                rhs: Dim::ZERO,
+            },
+            &why,
+        )?;
         Ok(smallvec![TensorType::new(self.dtype, x.shape.clone())])
     }
 
@@ -67,7 +77,10 @@ impl OpDef for Dequantize {
             return Err(TypeError::dtype(0, "a block format", x.dtype));
         }
         if !FLOATS.contains(&self.dtype) {
-            return Err(TypeError::new(format!("dtype: expected f32, f16 or bf16, found {}", self.dtype)));
+            return Err(TypeError::new(format!(
+                "dtype: expected f32, f16 or bf16, found {}",
+                self.dtype
+            )));
         }
         Ok(smallvec![TensorType::new(self.dtype, x.shape.clone())])
     }
@@ -80,7 +93,12 @@ impl OpDef for Dequantize {
         let (x, format) = sample(s);
         // Floats of a whole number of blocks can be encoded.
         let x = x.cast(format).unwrap_or(x);
-        Sample::new(Dequantize { dtype: s.choose(&FLOATS) }, vec![x])
+        Sample::new(
+            Dequantize {
+                dtype: s.choose(&FLOATS),
+            },
+            vec![x],
+        )
     }
 }
 

@@ -27,7 +27,10 @@ impl Range {
     fn step(&self) -> Result<i64, TypeError> {
         match self.step.as_fixed() {
             Some(step) if step != 0 && step != i64::MIN => Ok(step),
-            _ => Err(TypeError::new(format!("step: expected a number other than 0, found {}", self.step))),
+            _ => Err(TypeError::new(format!(
+                "step: expected a number other than 0, found {}",
+                self.step
+            ))),
         }
     }
 }
@@ -39,12 +42,28 @@ impl OpDef for Range {
         operands::<0>(args)?;
         let step = self.step()?;
         if !self.dtype.is_float() && !self.dtype.is_int() {
-            return Err(TypeError::new(format!("dtype: expected a float or an integer, found {}", self.dtype)));
+            return Err(TypeError::new(format!(
+                "dtype: expected a float or an integer, found {}",
+                self.dtype
+            )));
         }
-        let span = if step > 0 { &self.stop - &self.start } else { &self.start - &self.stop };
-        let span = if span.range().0.is_some_and(|least| least >= 0) { span } else { span.max(&Dim::ZERO) };
-        let n = cx.relations().simplify(&span.ceil_div(&Dim::fixed(step.abs()))?);
-        Ok(smallvec![TensorType::new(self.dtype, [n].into_iter().collect::<Shape>())])
+        let span = if step > 0 {
+            &self.stop - &self.start
+        } else {
+            &self.start - &self.stop
+        };
+        let span = if span.range().0.is_some_and(|least| least >= 0) {
+            span
+        } else {
+            span.max(&Dim::ZERO)
+        };
+        let n = cx
+            .relations()
+            .simplify(&span.ceil_div(&Dim::fixed(step.abs()))?);
+        Ok(smallvec![TensorType::new(
+            self.dtype,
+            [n].into_iter().collect::<Shape>()
+        )])
     }
 
     fn eval(&self, _: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -53,8 +72,13 @@ impl OpDef for Range {
         let values: Vec<i64> = (0..shape[0]).map(|i| start + i as i64 * step).collect();
         let wide = HostTensor::from_vec(&shape, values)?;
         let out = wide.cast(self.dtype)?;
-        if self.dtype.is_int() && (!out.cast(DType::I64)?.bitwise_eq(&wide) || self.below_unsigned(&wide)?) {
-            return Err(EvalError::Value(format!("a value of {start}..{} is outside {}", self.stop, self.dtype)));
+        if self.dtype.is_int()
+            && (!out.cast(DType::I64)?.bitwise_eq(&wide) || self.below_unsigned(&wide)?)
+        {
+            return Err(EvalError::Value(format!(
+                "a value of {start}..{} is outside {}",
+                self.stop, self.dtype
+            )));
         }
         Ok(smallvec![out])
     }
@@ -65,7 +89,15 @@ impl OpDef for Range {
         let step = Dim::fixed(s.choose(&[1, 1, 2, 7, -1, -3]));
         let low = if dtype.is_unsigned_int() { 0 } else { -20 };
         let (start, stop) = (Dim::fixed(s.int(low, 30)), Dim::fixed(s.int(low, 30)));
-        Sample::new(Range { start, stop, step, dtype }, Vec::new())
+        Sample::new(
+            Range {
+                start,
+                stop,
+                step,
+                dtype,
+            },
+            Vec::new(),
+        )
     }
 }
 
@@ -85,8 +117,19 @@ impl Builder {
 
     /// `start, start + step, ..` before `stop`; see [`Range`].
     #[track_caller]
-    pub fn range_from(&self, start: impl Into<Dim>, stop: impl Into<Dim>, step: i64, dtype: DType) -> TensorValue<'_> {
-        let op = Range { start: start.into(), stop: stop.into(), step: Dim::fixed(step), dtype };
+    pub fn range_from(
+        &self,
+        start: impl Into<Dim>,
+        stop: impl Into<Dim>,
+        step: i64,
+        dtype: DType,
+    ) -> TensorValue<'_> {
+        let op = Range {
+            start: start.into(),
+            stop: stop.into(),
+            step: Dim::fixed(step),
+            dtype,
+        };
         self.apply1(op, &[])
     }
 }

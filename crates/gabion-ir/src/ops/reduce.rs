@@ -7,7 +7,8 @@ use smallvec::smallvec;
 
 use crate::builder::TensorValue;
 use crate::op::{
-    Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, normalize_axis, operands,
+    Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError,
+    normalize_axis, operands,
 };
 use crate::ops::lanes::Lanes;
 use crate::ops::requirements::{float, number};
@@ -102,7 +103,9 @@ fn fold<T: Copy>(
     values: &[T],
     f: impl Fn(&mut dyn Iterator<Item = T>) -> T,
 ) -> Vec<T> {
-    kept.iter().map(|k| f(&mut inner.iter().map(|i| values[k + i]))).collect()
+    kept.iter()
+        .map(|k| f(&mut inner.iter().map(|i| values[k + i])))
+        .collect()
 }
 
 macro_rules! integers {
@@ -121,7 +124,9 @@ macro_rules! integers {
 impl ReduceFn {
     fn of_floats(self, values: &mut dyn Iterator<Item = f64>) -> f64 {
         let extremum = |values: &mut dyn Iterator<Item = f64>, func: BinaryFn| {
-            values.reduce(|a, b| func.eval_f64(a, b).unwrap_or(f64::NAN)).unwrap_or(f64::NAN)
+            values
+                .reduce(|a, b| func.eval_f64(a, b).unwrap_or(f64::NAN))
+                .unwrap_or(f64::NAN)
         };
         match self {
             ReduceFn::Max => extremum(values, BinaryFn::Max),
@@ -149,7 +154,11 @@ impl OpDef for Reduce {
 
     fn from_word(word: &str, attrs: Attrs) -> Result<Self, serde_json::Error> {
         let mut op: Self = serde_json::from_value(serde_json::Value::Object(attrs))?;
-        op.func = ReduceFn::ALL.iter().copied().find(|f| f.name() == word).unwrap_or_default();
+        op.func = ReduceFn::ALL
+            .iter()
+            .copied()
+            .find(|f| f.name() == word)
+            .unwrap_or_default();
         Ok(op)
     }
 
@@ -164,7 +173,10 @@ impl OpDef for Reduce {
             ReduceFn::Sum | ReduceFn::Max | ReduceFn::Min | ReduceFn::Prod => number(0, x)?,
         }
         let reduced = reduced(&self.axes, x.shape.rank())?;
-        Ok(smallvec![TensorType::new(x.dtype, reduced_shape(&x.shape, &reduced, self.keep_dims))])
+        Ok(smallvec![TensorType::new(
+            x.dtype,
+            reduced_shape(&x.shape, &reduced, self.keep_dims)
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -173,16 +185,24 @@ impl OpDef for Reduce {
         let own = strides(x.shape());
         let side = |gone: bool| {
             let axes = (0..x.rank()).filter(|&a| reduced[a] == gone);
-            let (sizes, strides): (Vec<usize>, Vec<isize>) = axes.map(|a| (x.shape()[a], own[a])).unzip();
+            let (sizes, strides): (Vec<usize>, Vec<isize>) =
+                axes.map(|a| (x.shape()[a], own[a])).unzip();
             positions(&sizes, &strides, 0)
         };
         let (kept, inner) = (side(false), side(true));
         let extremum = matches!(self.func, ReduceFn::Max | ReduceFn::Min);
         if extremum && inner.is_empty() && !kept.is_empty() {
-            return Err(EvalError::Value(format!("the {} of no elements", self.func.name())));
+            return Err(EvalError::Value(format!(
+                "the {} of no elements",
+                self.func.name()
+            )));
         }
         // Sums need the wider type; extremes are exact in any.
-        let dtype = if x.dtype().is_float() { DType::F64 } else { x.dtype() };
+        let dtype = if x.dtype().is_float() {
+            DType::F64
+        } else {
+            x.dtype()
+        };
         let out = match Lanes::read(x, dtype)? {
             Lanes::F64(v) => Lanes::F64(fold(&kept, &inner, &v, |v| self.func.of_floats(v))),
             Lanes::I64(v) => Lanes::I64(fold(&kept, &inner, &v, |v| integers!(self.func, v))),
@@ -222,11 +242,23 @@ impl OpDef for Reduce {
         }
         let x = match func {
             // A product of large numbers overflows in f32 on the way, and not in f64.
-            ReduceFn::Prod => s.tensor_in(dtype, &shape, if dtype.is_unsigned_int() { 0.0 } else { -1.5 }, 1.5),
+            ReduceFn::Prod => s.tensor_in(
+                dtype,
+                &shape,
+                if dtype.is_unsigned_int() { 0.0 } else { -1.5 },
+                1.5,
+            ),
             _ if s.one_in(4) => s.tensor_with_specials(dtype, &shape),
             _ => s.tensor(dtype, &shape),
         };
-        Sample::new(Reduce { func, axes, keep_dims: s.one_in(2) }, vec![x])
+        Sample::new(
+            Reduce {
+                func,
+                axes,
+                keep_dims: s.one_in(2),
+            },
+            vec![x],
+        )
     }
 }
 
@@ -234,6 +266,13 @@ impl<'g> TensorValue<'g> {
     /// Any reduction over `axes` (negative counts from the back); see [`Reduce`].
     #[track_caller]
     pub fn reduce(self, func: ReduceFn, axes: &[i64], keep_dims: bool) -> TensorValue<'g> {
-        self.builder().apply1(Reduce { func, axes: axes.to_vec(), keep_dims }, &[self])
+        self.builder().apply1(
+            Reduce {
+                func,
+                axes: axes.to_vec(),
+                keep_dims,
+            },
+            &[self],
+        )
     }
 }

@@ -27,7 +27,11 @@ pub(crate) fn promote(args: &[TensorType]) -> Result<DType, TypeError> {
 /// Refuses block formats.
 pub(crate) fn plain(index: usize, ty: &TensorType) -> Result<(), TypeError> {
     if ty.dtype.is_block() {
-        return Err(TypeError::dtype(index, "a plain dtype (`dequantize` it first)", ty.dtype));
+        return Err(TypeError::dtype(
+            index,
+            "a plain dtype (`dequantize` it first)",
+            ty.dtype,
+        ));
     }
     Ok(())
 }
@@ -61,7 +65,9 @@ pub(crate) fn index(index: usize, ty: &TensorType) -> Result<(), TypeError> {
 /// Requires the scalar `i64[]`.
 pub(crate) fn position(index: usize, ty: &TensorType) -> Result<(), TypeError> {
     if ty.dtype != DType::I64 || ty.shape.rank() != 0 {
-        return Err(TypeError::new(format!("operand {index}: expected a position i64[], found {ty}")));
+        return Err(TypeError::new(format!(
+            "operand {index}: expected a position i64[], found {ty}"
+        )));
     }
     Ok(())
 }
@@ -77,5 +83,9 @@ pub(crate) fn rank_at_least(index: usize, rank: usize, ty: &TensorType) -> Resul
 /// The dtype in which a decomposition computes: f32, or f64 for f64. f16 and bf16 round once, at
 /// the end.
 pub(crate) fn wide(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+    if dtype == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    }
 }

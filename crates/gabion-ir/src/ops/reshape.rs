@@ -23,8 +23,14 @@ pub struct Reshape {
 
 /// Refuses sizes that are negative numbers.
 pub(crate) fn require_sizes(shape: &[Dim]) -> Result<(), TypeError> {
-    match shape.iter().position(|d| d.as_fixed().is_some_and(|n| n < 0)) {
-        Some(axis) => Err(TypeError::new(format!("axis {axis}: a size is at least 0, found {}", shape[axis]))),
+    match shape
+        .iter()
+        .position(|d| d.as_fixed().is_some_and(|n| n < 0))
+    {
+        Some(axis) => Err(TypeError::new(format!(
+            "axis {axis}: a size is at least 0, found {}",
+            shape[axis]
+        ))),
         None => Ok(()),
     }
 }
@@ -42,7 +48,10 @@ impl OpDef for Reshape {
                 x.dtype
             )));
         }
-        let why = format!("reshape of {} to {shape}: element counts are equal", x.shape);
+        let why = format!(
+            "reshape of {} to {shape}: element counts are equal",
+            x.shape
+        );
         cx.require_eq(&x.shape.numel(), &shape.numel(), &why)?;
         Ok(smallvec![TensorType::new(x.dtype, shape)])
     }
@@ -64,14 +73,23 @@ impl OpDef for Reshape {
             }
             _ => shape.reverse(),
         }
-        Sample::new(Reshape { shape: shape.into_iter().map(Dim::from).collect() }, vec![x])
+        Sample::new(
+            Reshape {
+                shape: shape.into_iter().map(Dim::from).collect(),
+            },
+            vec![x],
+        )
     }
 }
 
 /// Replaces one `-1` in `shape` by what is left of `numel`.
 fn resolve(shape: &mut [Dim], numel: &Dim) -> Result<(), String> {
     let wildcard = Dim::fixed(-1);
-    let mut at = shape.iter().enumerate().filter(|(_, d)| **d == wildcard).map(|(i, _)| i);
+    let mut at = shape
+        .iter()
+        .enumerate()
+        .filter(|(_, d)| **d == wildcard)
+        .map(|(i, _)| i);
     let (Some(axis), more) = (at.next(), at.next()) else {
         return Ok(());
     };
@@ -129,9 +147,13 @@ impl<'g> TensorValue<'g> {
             Err(error) => return self.builder().poison("squeeze", error.message),
         };
         match shape.remove(axis).as_fixed() {
-            Some(size) if size != 1 => {
-                self.builder().poison("squeeze", format!("axis {axis} of {} has size {size}, expected 1", self.shape()))
-            }
+            Some(size) if size != 1 => self.builder().poison(
+                "squeeze",
+                format!(
+                    "axis {axis} of {} has size {size}, expected 1",
+                    self.shape()
+                ),
+            ),
             _ => self.reshape(shape),
         }
     }
@@ -147,13 +169,20 @@ impl<'g> TensorValue<'g> {
             .and_then(|a| Ok((a, normalize_axis(last, shape.rank())?)));
         match axes {
             Ok((first, last)) if first <= last => {
-                let joined = shape[first..=last].iter().fold(Dim::fixed(1), |n, d| &n * d);
+                let joined = shape[first..=last]
+                    .iter()
+                    .fold(Dim::fixed(1), |n, d| &n * d);
                 let (head, tail) = (&shape[..first], &shape[last + 1..]);
-                self.reshape(head.iter().cloned().chain([joined]).chain(tail.iter().cloned()))
+                self.reshape(
+                    head.iter()
+                        .cloned()
+                        .chain([joined])
+                        .chain(tail.iter().cloned()),
+                )
             }
-            Ok((first, last)) => {
-                self.builder().poison("flatten", format!("axis {first} comes after axis {last}"))
-            }
+            Ok((first, last)) => self
+                .builder()
+                .poison("flatten", format!("axis {first} comes after axis {last}")),
             Err(error) => self.builder().poison("flatten", error.message),
         }
     }

@@ -56,16 +56,32 @@ impl OpDef for Rope {
         rank_at_least(0, 3, x)?;
         rank_at_least(1, 2, cos)?;
         if cos.shape.rank() != sin.shape.rank() {
-            return Err(TypeError::rank(2, &format!("rank {} as operand 1", cos.shape.rank()), sin));
+            return Err(TypeError::rank(
+                2,
+                &format!("rank {} as operand 1", cos.shape.rank()),
+                sin,
+            ));
         }
         for (axis, (s, c)) in sin.shape.iter().zip(cos.shape.iter()).enumerate() {
-            cx.require_eq(s, c, &format!("operand 2, axis {axis}: the size of operand 1"))?;
+            cx.require_eq(
+                s,
+                c,
+                &format!("operand 2, axis {axis}: the size of operand 1"),
+            )?;
         }
         let (rank, last) = (x.shape.rank(), cos.shape.rank() - 1);
         require_broadcasts_to(1, &cos.shape[..last], &x.shape[..rank - 2], cx)?;
         let (lhs, rhs) = (&cos.shape[last] * 2, x.shape[rank - 1].clone());
-        let why = "twice the last axis of operand 1 is at most head_dim, the last axis of operand 0";
-        cx.require(Constraint { lhs, relation: Relation::Le, rhs }, why)?;
+        let why =
+            "twice the last axis of operand 1 is at most head_dim, the last axis of operand 0";
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Le,
+                rhs,
+            },
+            why,
+        )?;
         Ok(smallvec![x.clone()])
     }
 
@@ -104,7 +120,10 @@ impl OpDef for Rope {
         let wide = wide(args[0].dtype());
         let x = args[0].cast(wide);
         // One angle for all heads.
-        let (cos, sin) = (args[1].cast(wide).unsqueeze(-2), args[2].cast(wide).unsqueeze(-2));
+        let (cos, sin) = (
+            args[1].cast(wide).unsqueeze(-2),
+            args[2].cast(wide).unsqueeze(-2),
+        );
         let half = args[1].dim(-1);
         let rotated = &half * 2;
         let rest = &x.dim(-1) - &rotated;
@@ -125,7 +144,9 @@ impl OpDef for Rope {
                 pairs.extend([half, Dim::fixed(2)]);
                 let pairs = turning.reshape(pairs);
                 let (a, b) = (pairs.select(-1, 0), pairs.select(-1, 1));
-                let joined = x.builder().stack(&[a * cos - b * sin, b * cos + a * sin], -1);
+                let joined = x
+                    .builder()
+                    .stack(&[a * cos - b * sin, b * cos + a * sin], -1);
                 parts.push(joined.reshape(flat));
             }
         }
@@ -146,13 +167,20 @@ impl OpDef for Rope {
         let batch_rank = s.size(0, 2);
         let mut shape = s.shape(batch_rank, 3);
         let (tokens, heads) = (s.size(1, 5), s.size(1, 4));
-        let mut angles = if s.one_in(2) { shape.clone() } else { vec![1; s.size(0, batch_rank)] };
+        let mut angles = if s.one_in(2) {
+            shape.clone()
+        } else {
+            vec![1; s.size(0, batch_rank)]
+        };
         shape.extend([tokens, heads, head_dim]);
         angles.extend([tokens, half]);
         let dtype = s.choose(&[DType::F32, DType::F32, DType::F16, DType::BF16, DType::F64]);
         let table = s.choose(&[DType::F32, dtype]);
         let pairing = s.choose(&[Pairing::Half, Pairing::Interleaved]);
-        let (cos, sin) = (s.tensor_in(table, &angles, -1.0, 1.0), s.tensor_in(table, &angles, -1.0, 1.0));
+        let (cos, sin) = (
+            s.tensor_in(table, &angles, -1.0, 1.0),
+            s.tensor_in(table, &angles, -1.0, 1.0),
+        );
         Sample::new(Rope { pairing }, vec![s.tensor(dtype, &shape), cos, sin])
     }
 }
@@ -160,7 +188,12 @@ impl OpDef for Rope {
 impl<'g> TensorValue<'g> {
     /// Rotates pairs of each head; see [`Rope`].
     #[track_caller]
-    pub fn rope(self, cos: TensorValue<'g>, sin: TensorValue<'g>, pairing: Pairing) -> TensorValue<'g> {
+    pub fn rope(
+        self,
+        cos: TensorValue<'g>,
+        sin: TensorValue<'g>,
+        pairing: Pairing,
+    ) -> TensorValue<'g> {
         self.builder().apply1(Rope { pairing }, &[self, cos, sin])
     }
 }

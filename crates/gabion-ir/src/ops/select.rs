@@ -33,10 +33,16 @@ impl OpDef for Where {
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
         let (dtype, shape) = (cx.result(0).dtype, cx.shape(0)?);
         let condition = args[0].to_vec::<Bool>()?;
-        let chosen: Vec<bool> =
-            broadcast_positions(args[0].shape(), &shape)?.into_iter().map(|i| condition[i].into()).collect();
+        let chosen: Vec<bool> = broadcast_positions(args[0].shape(), &shape)?
+            .into_iter()
+            .map(|i| condition[i].into())
+            .collect();
         let side = |arg: &HostTensor| -> Result<HostTensor, EvalError> {
-            Ok(pick(&arg.cast(dtype)?, &shape, broadcast_positions(arg.shape(), &shape)?)?)
+            Ok(pick(
+                &arg.cast(dtype)?,
+                &shape,
+                broadcast_positions(arg.shape(), &shape)?,
+            )?)
         };
         let (a, b) = (side(&args[1])?, side(&args[2])?);
         let unit = dtype.block_bytes();
@@ -52,8 +58,10 @@ impl OpDef for Where {
         let rank = s.size(0, 4);
         let shape = s.shape(rank, 6);
         let dtype = s.choose(&DType::PLAIN);
-        let narrower: Vec<DType> =
-            DType::PLAIN.into_iter().filter(|&d| DType::promote(d, dtype) == Some(dtype)).collect();
+        let narrower: Vec<DType> = DType::PLAIN
+            .into_iter()
+            .filter(|&d| DType::promote(d, dtype) == Some(dtype))
+            .collect();
         let dtypes = [DType::Bool, dtype, s.choose(&narrower)];
         let args = dtypes.map(|dtype| {
             let mut own = shape[s.size(0, rank)..].to_vec();
@@ -76,9 +84,13 @@ impl<'g> TensorValue<'g> {
         let like = match (a.value(), b.value()) {
             (Some(value), _) | (None, Some(value)) => value,
             (None, None) => {
-                return self.builder().poison(Where::NAME, "two numbers have no dtype: make one a constant".to_owned());
+                return self.builder().poison(
+                    Where::NAME,
+                    "two numbers have no dtype: make one a constant".to_owned(),
+                );
             }
         };
-        self.builder().apply1(Where {}, &[self, a.operand(like), b.operand(like)])
+        self.builder()
+            .apply1(Where {}, &[self, a.operand(like), b.operand(like)])
     }
 }

@@ -43,7 +43,10 @@ fn one() -> i64 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_one(step: &i64) -> bool {
     *step == 1
 }
@@ -64,7 +67,12 @@ fn bound(bound: &Dim, size: &Dim, limit: &Dim, upper: bool) -> Vec<Dim> {
 impl AxisSlice {
     /// The whole axis.
     pub fn all(axis: i64) -> Self {
-        Self { axis, start: None, stop: None, step: 1 }
+        Self {
+            axis,
+            start: None,
+            stop: None,
+            step: 1,
+        }
     }
 
     /// The number of indices taken of an axis of `size`: exact for every value of the symbols.
@@ -75,28 +83,62 @@ impl AxisSlice {
     fn length(&self, size: &Dim) -> Result<Dim, TypeError> {
         let zero = Dim::fixed(0);
         let down = self.step < 0;
-        let (first, last) = if down { (Dim::fixed(-1), size - &Dim::fixed(1)) } else { (zero.clone(), size.clone()) };
-        let (low, high) = if down { (&self.stop, &self.start) } else { (&self.start, &self.stop) };
-        let highs = high.as_ref().map_or(vec![last.clone()], |b| bound(b, size, &last, true));
-        let lows = low.as_ref().map_or(vec![first.clone()], |b| bound(b, size, &first, false));
+        let (first, last) = if down {
+            (Dim::fixed(-1), size - &Dim::fixed(1))
+        } else {
+            (zero.clone(), size.clone())
+        };
+        let (low, high) = if down {
+            (&self.stop, &self.start)
+        } else {
+            (&self.start, &self.stop)
+        };
+        let highs = high
+            .as_ref()
+            .map_or(vec![last.clone()], |b| bound(b, size, &last, true));
+        let lows = low
+            .as_ref()
+            .map_or(vec![first.clone()], |b| bound(b, size, &first, false));
         let differences = highs.iter().flat_map(|h| lows.iter().map(move |l| h - l));
-        let span = differences.reduce(|a, b| Dim::min(&a, &b)).unwrap_or(zero.clone());
-        let span = if span.range().0.is_some_and(|least| least >= 0) { span } else { Dim::max(&span, &zero) };
-        let step = i64::try_from(self.step.unsigned_abs())
-            .map_err(|_| TypeError::new(format!("axis {}: step {} is out of range", self.axis, self.step)))?;
-        Ok(if step == 1 { span } else { span.ceil_div(&Dim::fixed(step))? })
+        let span = differences
+            .reduce(|a, b| Dim::min(&a, &b))
+            .unwrap_or(zero.clone());
+        let span = if span.range().0.is_some_and(|least| least >= 0) {
+            span
+        } else {
+            Dim::max(&span, &zero)
+        };
+        let step = i64::try_from(self.step.unsigned_abs()).map_err(|_| {
+            TypeError::new(format!(
+                "axis {}: step {} is out of range",
+                self.axis, self.step
+            ))
+        })?;
+        Ok(if step == 1 {
+            span
+        } else {
+            span.ceil_div(&Dim::fixed(step))?
+        })
     }
 
     /// The first index taken of an axis of `size`, clamped to the axis.
     fn first(&self, size: i64, cx: &EvalCx<'_>) -> Result<i64, EvalError> {
-        let (least, most) = if self.step < 0 { (-1, size - 1) } else { (0, size) };
+        let (least, most) = if self.step < 0 {
+            (-1, size - 1)
+        } else {
+            (0, size)
+        };
         Ok(match &self.start {
             None if self.step < 0 => most,
             None => 0,
             Some(start) => {
                 let from_end = start.as_fixed().is_some_and(|s| s < 0);
                 let start = cx.dim(start)?;
-                let start = if from_end { start.saturating_add(size) } else { start };
+                let start = if from_end {
+                    start.saturating_add(size)
+                } else {
+                    start
+                };
                 start.clamp(least, most)
             }
         })
@@ -117,10 +159,16 @@ impl OpDef for Slice {
                 return Err(TypeError::new(format!("axis {axis} is cut twice")));
             }
             if part.step == 0 {
-                return Err(TypeError::new(format!("axis {axis}: expected a step other than 0, found 0")));
+                return Err(TypeError::new(format!(
+                    "axis {axis}: expected a step other than 0, found 0"
+                )));
             }
             if x.dtype.is_block() && axis + 1 == rank {
-                return Err(TypeError::dtype(0, "a plain dtype when cutting the last axis", x.dtype));
+                return Err(TypeError::dtype(
+                    0,
+                    "a plain dtype when cutting the last axis",
+                    x.dtype,
+                ));
             }
             shape[axis] = cx.relations().simplify(&part.length(&x.shape[axis])?);
         }
@@ -133,16 +181,25 @@ impl OpDef for Slice {
         let mut strides = strides(&unit_shape(x));
         let mut begin = 0;
         for part in &self.axes {
-            let axis = normalize_axis(part.axis, x.rank()).map_err(|e| EvalError::Value(e.message))?;
+            let axis =
+                normalize_axis(part.axis, x.rank()).map_err(|e| EvalError::Value(e.message))?;
             begin += part.first(x.shape()[axis] as i64, cx)? as isize * strides[axis];
             // With at most one index the step is never taken, and could overflow.
-            strides[axis] *= if shape[axis] > 1 { part.step as isize } else { 1 };
+            strides[axis] *= if shape[axis] > 1 {
+                part.step as isize
+            } else {
+                1
+            };
         }
         let mut units = shape.to_vec();
         if let Some(last) = units.last_mut() {
             *last /= x.dtype().block_elems();
         }
-        Ok(smallvec![pick(x, &shape, positions(&units, &strides, begin))?])
+        Ok(smallvec![pick(
+            x,
+            &shape,
+            positions(&units, &strides, begin)
+        )?])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
@@ -156,8 +213,17 @@ impl OpDef for Slice {
             }
             let mut bound = || (!s.one_in(4)).then(|| Dim::fixed(s.int(-9, 9)));
             let (start, stop) = (bound(), bound());
-            let axis = if s.one_in(3) { axis - rank as i64 } else { axis };
-            axes.push(AxisSlice { axis, start, stop, step: s.choose(&[1, 1, 2, 3, -1, -2, 10, -10]) });
+            let axis = if s.one_in(3) {
+                axis - rank as i64
+            } else {
+                axis
+            };
+            axes.push(AxisSlice {
+                axis,
+                start,
+                stop,
+                step: s.choose(&[1, 1, 2, 3, -1, -2, 10, -10]),
+            });
         }
         Sample::new(Slice { axes }, vec![s.tensor_with_specials(dtype, &shape)])
     }

@@ -6,7 +6,8 @@ use smallvec::smallvec;
 
 use crate::builder::TensorValue;
 use crate::op::{
-    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, normalize_axis, operands,
+    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, normalize_axis,
+    operands,
 };
 use crate::ops::ReduceFn;
 use crate::ops::lanes::from_f64;
@@ -45,7 +46,13 @@ fn eval(axis: i64, x: &HostTensor, f: impl Fn(f64, f64) -> f64) -> Result<HostTe
     let mut values = x.to_f64_vec()?;
     for line in (0..outer).flat_map(|o| (0..inner).map(move |r| o * size * inner + r)) {
         let places = || (0..size).map(|i| line + i * inner);
-        let largest = places().fold(f64::NEG_INFINITY, |m, i| if values[i] > m || values[i].is_nan() { values[i] } else { m });
+        let largest = places().fold(f64::NEG_INFINITY, |m, i| {
+            if values[i] > m || values[i].is_nan() {
+                values[i]
+            } else {
+                m
+            }
+        });
         let sum: f64 = places().map(|i| libm::exp(values[i] - largest)).sum();
         for i in places() {
             values[i] = f(values[i] - largest, sum);
@@ -59,7 +66,11 @@ fn sample(s: &mut Sampler) -> (i64, HostTensor) {
     let shape = s.shape(rank, 17);
     let dtype = s.choose(&[DType::F32, DType::F32, DType::F16, DType::BF16, DType::F64]);
     let axis = s.int(-(rank as i64), rank as i64 - 1);
-    let x = if s.one_in(4) { s.tensor_with_specials(dtype, &shape) } else { s.tensor_in(dtype, &shape, -20.0, 20.0) };
+    let x = if s.one_in(4) {
+        s.tensor_with_specials(dtype, &shape)
+    } else {
+        s.tensor_in(dtype, &shape, -20.0, 20.0)
+    };
     (axis, x)
 }
 

@@ -28,7 +28,11 @@ impl OpDef for Split {
         let rank = x.shape.rank();
         let axis = normalize_axis(self.axis, rank)?;
         if x.dtype.is_block() && axis + 1 == rank {
-            return Err(TypeError::dtype(0, "a plain dtype when cutting the last axis", x.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when cutting the last axis",
+                x.dtype,
+            ));
         }
         if self.sizes.is_empty() {
             return Err(TypeError::new("sizes: expected at least 1, found none"));
@@ -36,10 +40,24 @@ impl OpDef for Split {
         for (i, size) in self.sizes.iter().enumerate() {
             let (lhs, rhs) = (Dim::fixed(0), size.clone());
             let why = format!("sizes[{i}] is at least 0");
-            cx.require(Constraint { lhs, relation: Relation::Le, rhs }, &why)?;
+            cx.require(
+                Constraint {
+                    lhs,
+                    relation: Relation::Le,
+                    rhs,
+                },
+                &why,
+            )?;
         }
-        let sum = self.sizes.iter().fold(Dim::fixed(0), |sum, size| &sum + size);
-        cx.require_eq(&sum, &x.shape[axis], &format!("operand 0, axis {axis}: the sizes sum to it"))?;
+        let sum = self
+            .sizes
+            .iter()
+            .fold(Dim::fixed(0), |sum, size| &sum + size);
+        cx.require_eq(
+            &sum,
+            &x.shape[axis],
+            &format!("operand 0, axis {axis}: the sizes sum to it"),
+        )?;
         let piece = |size: &Dim| {
             let mut shape = x.shape.clone();
             shape[axis] = size.clone();
@@ -52,7 +70,11 @@ impl OpDef for Split {
         let x = &args[0];
         let axis = normalize_axis(self.axis, x.rank()).map_err(|e| EvalError::Value(e.message))?;
         let outer: usize = x.shape()[..axis].iter().product();
-        let row = x.bytes().len().checked_div(outer * x.shape()[axis]).unwrap_or(0);
+        let row = x
+            .bytes()
+            .len()
+            .checked_div(outer * x.shape()[axis])
+            .unwrap_or(0);
         let mut begin = 0;
         let mut pieces = HostTensors::new();
         for i in 0..self.sizes.len() {
@@ -83,18 +105,35 @@ impl OpDef for Split {
         shape[axis] = sizes.iter().sum();
         let dtype = s.choose(&DType::PLAIN);
         let x = s.tensor_with_specials(dtype, &shape);
-        let axis = if s.one_in(3) { axis as i64 - rank as i64 } else { axis as i64 };
-        Sample::new(Split { axis, sizes: sizes.into_iter().map(Dim::from).collect() }, vec![x])
+        let axis = if s.one_in(3) {
+            axis as i64 - rank as i64
+        } else {
+            axis as i64
+        };
+        Sample::new(
+            Split {
+                axis,
+                sizes: sizes.into_iter().map(Dim::from).collect(),
+            },
+            vec![x],
+        )
     }
 }
 
 impl<'g> TensorValue<'g> {
     /// Cuts along `axis` into pieces of these sizes: always as many values as sizes. See [`Split`].
     #[track_caller]
-    pub fn split<D: Into<Dim>>(self, sizes: impl IntoIterator<Item = D>, axis: i64) -> Vec<TensorValue<'g>> {
+    pub fn split<D: Into<Dim>>(
+        self,
+        sizes: impl IntoIterator<Item = D>,
+        axis: i64,
+    ) -> Vec<TensorValue<'g>> {
         let sizes: Vec<Dim> = sizes.into_iter().map(Into::into).collect();
         let n = sizes.len();
-        let mut pieces = self.builder().apply(Split { axis, sizes }, &[self]).into_vec();
+        let mut pieces = self
+            .builder()
+            .apply(Split { axis, sizes }, &[self])
+            .into_vec();
         // A wrong call yields one poisoned value: the caller destructures as many as it asked for.
         if let Some(&first) = pieces.first() {
             pieces.resize(n.max(1), first);
@@ -104,7 +143,11 @@ impl<'g> TensorValue<'g> {
 
     /// As [`TensorValue::split`], to be destructured: `let [q, k, v] = x.split_n([576, 192, 192], -1)`.
     #[track_caller]
-    pub fn split_n<D: Into<Dim>, const N: usize>(self, sizes: [D; N], axis: i64) -> [TensorValue<'g>; N] {
+    pub fn split_n<D: Into<Dim>, const N: usize>(
+        self,
+        sizes: [D; N],
+        axis: i64,
+    ) -> [TensorValue<'g>; N] {
         let pieces = self.split(sizes, axis);
         std::array::from_fn(|i| pieces[i])
     }
@@ -113,10 +156,17 @@ impl<'g> TensorValue<'g> {
     #[track_caller]
     pub fn chunk(self, n: usize, axis: i64) -> Vec<TensorValue<'g>> {
         if n == 0 {
-            return vec![self.builder().poison("chunk", "expected at least 1 piece, found 0".to_owned())];
+            return vec![
+                self.builder()
+                    .poison("chunk", "expected at least 1 piece, found 0".to_owned()),
+            ];
         }
         let Ok(size) = self.dim(axis).floor_div(&Dim::from(n)) else {
-            return vec![self.builder().poison("chunk", format!("cannot cut into {n} pieces")); n];
+            return vec![
+                self.builder()
+                    .poison("chunk", format!("cannot cut into {n} pieces"));
+                n
+            ];
         };
         self.split(vec![size; n], axis)
     }

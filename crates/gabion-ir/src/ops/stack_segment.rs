@@ -54,7 +54,11 @@ pub struct Segment {
 impl Segment {
     /// A segment without epilogue.
     pub fn plain(start: usize, end: usize) -> Self {
-        Self { rows: [start, end], halves: None, epilogue: Vec::new() }
+        Self {
+            rows: [start, end],
+            halves: None,
+            epilogue: Vec::new(),
+        }
     }
 
     /// How many rows there are.
@@ -65,7 +69,11 @@ impl Segment {
     /// How many columns the result has.
     pub fn width(&self) -> usize {
         let glu = self.epilogue.iter().any(|e| matches!(e, Fused::Glu { .. }));
-        if glu { self.n_rows() / 2 } else { self.n_rows() }
+        if glu {
+            self.n_rows() / 2
+        } else {
+            self.n_rows()
+        }
     }
 }
 

@@ -15,25 +15,42 @@ use crate::ops::{Binary, Op, Unary};
 use crate::sample::{Sample, Sampler};
 
 /// The stack in smaller operators.
-pub(super) fn decompose<'g>(op: &StackedMatmul, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
+pub(super) fn decompose<'g>(
+    op: &StackedMatmul,
+    args: &[TensorValue<'g>],
+) -> Option<Vec<TensorValue<'g>>> {
     let b = args.first()?.builder();
     let x = match op.norm {
         None => args[0],
-        Some(StackNorm { kind: StackNormKind::Rms, eps }) => args[0].rms_norm(args[1], eps.get()),
-        Some(StackNorm { kind: StackNormKind::Layer, eps }) => args[0].layer_norm(args[1], None, eps.get()),
-        Some(StackNorm { kind: StackNormKind::LayerBias, eps }) => {
-            args[0].layer_norm(args[1], Some(args[2]), eps.get())
-        }
+        Some(StackNorm {
+            kind: StackNormKind::Rms,
+            eps,
+        }) => args[0].rms_norm(args[1], eps.get()),
+        Some(StackNorm {
+            kind: StackNormKind::Layer,
+            eps,
+        }) => args[0].layer_norm(args[1], None, eps.get()),
+        Some(StackNorm {
+            kind: StackNormKind::LayerBias,
+            eps,
+        }) => args[0].layer_norm(args[1], Some(args[2]), eps.get()),
     };
     let parts = &args[op.first_part()..op.first_extra()];
-    let weight = if parts.len() == 1 { parts[0] } else { b.concat(parts, 0) };
+    let weight = if parts.len() == 1 {
+        parts[0]
+    } else {
+        b.concat(parts, 0)
+    };
     let y = x.matmul_t(weight);
     let extras = &args[op.first_extra()..];
     let whole = op.segments.len() == 1;
     let results = op.segments.iter().map(|segment| {
         let [start, end] = segment.rows;
         let rows = if whole { y } else { columns(y, start, end) };
-        segment.epilogue.iter().fold(rows, |value, fused| apply(value, segment, fused, extras))
+        segment
+            .epilogue
+            .iter()
+            .fold(rows, |value, fused| apply(value, segment, fused, extras))
     });
     Some(results.collect())
 }
@@ -43,16 +60,33 @@ fn columns<'g>(value: TensorValue<'g>, start: usize, end: usize) -> TensorValue<
     value.slice_axis(-1, start as i64..end as i64, 1)
 }
 
-fn apply<'g>(value: TensorValue<'g>, segment: &Segment, fused: &Fused, extras: &[TensorValue<'g>]) -> TensorValue<'g> {
+fn apply<'g>(
+    value: TensorValue<'g>,
+    segment: &Segment,
+    fused: &Fused,
+    extras: &[TensorValue<'g>],
+) -> TensorValue<'g> {
     let b = value.builder();
     match fused {
         Fused::Bias { extra } => value + extras[*extra],
         Fused::Map { func } => b.apply1(Unary { func: *func }, &[value]),
-        Fused::Binary { func, extra, swapped: false } => b.apply1(Binary { func: *func }, &[value, extras[*extra]]),
-        Fused::Binary { func, extra, swapped: true } => b.apply1(Binary { func: *func }, &[extras[*extra], value]),
-        Fused::Scalar { func, value: number } => {
-            b.apply1(Binary { func: *func }, &[value, b.scalar(DType::F32, number.get())])
-        }
+        Fused::Binary {
+            func,
+            extra,
+            swapped: false,
+        } => b.apply1(Binary { func: *func }, &[value, extras[*extra]]),
+        Fused::Binary {
+            func,
+            extra,
+            swapped: true,
+        } => b.apply1(Binary { func: *func }, &[extras[*extra], value]),
+        Fused::Scalar {
+            func,
+            value: number,
+        } => b.apply1(
+            Binary { func: *func },
+            &[value, b.scalar(DType::F32, number.get())],
+        ),
         Fused::Glu { func } => {
             let half = segment.n_rows() / 2;
             let first = b.apply1(Unary { func: *func }, &[columns(value, 0, half)]);
@@ -64,7 +98,9 @@ fn apply<'g>(value: TensorValue<'g>, segment: &Segment, fused: &Fused, extras: &
             let heads = segment.n_rows() / head;
             let lead = shape[..shape.rank() - 1].iter().cloned();
             let split = value.reshape(lead.chain([Dim::from(heads), Dim::from(head)]));
-            split.rope(extras[*cos], extras[*sin], Pairing::Half).reshape(shape)
+            split
+                .rope(extras[*cos], extras[*sin], Pairing::Half)
+                .reshape(shape)
         }
         Fused::CacheWrite { cache, position } => {
             let cache = extras[*cache];
@@ -77,7 +113,10 @@ fn apply<'g>(value: TensorValue<'g>, segment: &Segment, fused: &Fused, extras: &
 }
 
 /// Evaluates an operator by evaluating its decomposition.
-pub(super) fn eval_by_decomposition(op: &Op, args: &[HostTensor]) -> Result<HostTensors, EvalError> {
+pub(super) fn eval_by_decomposition(
+    op: &Op,
+    args: &[HostTensor],
+) -> Result<HostTensors, EvalError> {
     let b = Builder::new("decomposition");
     let outputs = {
         let inputs: Vec<TensorValue<'_>> = args
@@ -103,9 +142,15 @@ pub(super) fn eval_by_decomposition(op: &Op, args: &[HostTensor]) -> Result<Host
         if values.contains_key(&Value::new(id, 0)) {
             continue;
         }
-        let operands: SmallVec<[HostTensor; 4]> = graph.operands(id).iter().map(|v| values[v].clone()).collect();
+        let operands: SmallVec<[HostTensor; 4]> = graph
+            .operands(id)
+            .iter()
+            .map(|v| values[v].clone())
+            .collect();
         let node = graph.node(id);
-        let results = node.op.eval(&operands, &EvalCx::new(&bindings, &node.results))?;
+        let results = node
+            .op
+            .eval(&operands, &EvalCx::new(&bindings, &node.results))?;
         for (i, result) in results.into_iter().enumerate() {
             values.insert(Value::new(id, i as u32), result);
         }
@@ -117,7 +162,11 @@ pub(super) fn eval_by_decomposition(op: &Op, args: &[HostTensor]) -> Result<Host
 pub(super) fn sample(s: &mut Sampler) -> Sample {
     let (m, k) = (s.size(1, 5), s.size(1, 40));
     let norm = s.one_in(3).then(|| StackNorm {
-        kind: s.choose(&[StackNormKind::Rms, StackNormKind::Layer, StackNormKind::LayerBias]),
+        kind: s.choose(&[
+            StackNormKind::Rms,
+            StackNormKind::Layer,
+            StackNormKind::LayerBias,
+        ]),
         eps: Float(1e-5),
     });
     let mut args = vec![s.tensor(DType::F32, &[m, k])];
@@ -143,21 +192,38 @@ pub(super) fn sample(s: &mut Sampler) -> Sample {
         parts += 1;
     }
     args.extend(extras);
-    Sample::new(StackedMatmul { parts, norm, segments }, args)
+    Sample::new(
+        StackedMatmul {
+            parts,
+            norm,
+            segments,
+        },
+        args,
+    )
 }
 
-fn sample_segment(s: &mut Sampler, m: usize, start: usize, first: usize) -> (Segment, Vec<HostTensor>) {
+fn sample_segment(
+    s: &mut Sampler,
+    m: usize,
+    start: usize,
+    first: usize,
+) -> (Segment, Vec<HostTensor>) {
     let mut extras = Vec::new();
     let mut epilogue = Vec::new();
     let (n, halves) = match s.size(0, 3) {
         0 => {
             let half = 16 * s.size(1, 2);
-            epilogue.push(Fused::Glu { func: UnaryFn::Silu });
+            epilogue.push(Fused::Glu {
+                func: UnaryFn::Silu,
+            });
             (2 * half, Some(2 * half))
         }
         1 => {
             let head = 32 * s.size(1, 2);
-            epilogue.push(Fused::Rope { cos: first, sin: first + 1 });
+            epilogue.push(Fused::Rope {
+                cos: first,
+                sin: first + 1,
+            });
             extras.push(s.tensor_in(DType::F32, &[m, head / 2], -1.0, 1.0));
             extras.push(s.tensor_in(DType::F32, &[m, head / 2], -1.0, 1.0));
             (head * s.size(1, 2), Some(head))
@@ -165,19 +231,44 @@ fn sample_segment(s: &mut Sampler, m: usize, start: usize, first: usize) -> (Seg
         _ => (s.size(1, 40), None),
     };
     if s.one_in(2) {
-        epilogue.insert(0, Fused::Bias { extra: first + extras.len() });
+        epilogue.insert(
+            0,
+            Fused::Bias {
+                extra: first + extras.len(),
+            },
+        );
         extras.push(s.tensor(DType::F32, &[n]));
     }
     if halves.is_none() && s.one_in(2) {
-        epilogue.push(Fused::Map { func: s.choose(&[UnaryFn::Relu, UnaryFn::GeluErf, UnaryFn::Tanh]) });
+        epilogue.push(Fused::Map {
+            func: s.choose(&[UnaryFn::Relu, UnaryFn::GeluErf, UnaryFn::Tanh]),
+        });
     }
     if s.one_in(3) {
-        epilogue.push(Fused::Scalar { func: BinaryFn::Mul, value: Float(0.5) });
+        epilogue.push(Fused::Scalar {
+            func: BinaryFn::Mul,
+            value: Float(0.5),
+        });
     }
-    let width = if epilogue.iter().any(|e| matches!(e, Fused::Glu { .. })) { n / 2 } else { n };
+    let width = if epilogue.iter().any(|e| matches!(e, Fused::Glu { .. })) {
+        n / 2
+    } else {
+        n
+    };
     if s.one_in(2) {
-        epilogue.push(Fused::Binary { func: BinaryFn::Add, extra: first + extras.len(), swapped: s.one_in(2) });
+        epilogue.push(Fused::Binary {
+            func: BinaryFn::Add,
+            extra: first + extras.len(),
+            swapped: s.one_in(2),
+        });
         extras.push(s.tensor(DType::F32, &[m, width]));
     }
-    (Segment { rows: [start, start + n], halves, epilogue }, extras)
+    (
+        Segment {
+            rows: [start, start + n],
+            halves,
+            epilogue,
+        },
+        extras,
+    )
 }

@@ -38,35 +38,67 @@ impl StackedMatmul {
 
     /// The number of extras that the epilogues name (they name all of `0..n`).
     pub fn n_extras(&self) -> usize {
-        let named = self.segments.iter().flat_map(|s| &s.epilogue).flat_map(Fused::extras);
+        let named = self
+            .segments
+            .iter()
+            .flat_map(|s| &s.epilogue)
+            .flat_map(Fused::extras);
         named.max().map_or(0, |n| n + 1)
     }
 
-    fn infer_parts(&self, args: &[TensorType], k: &Dim, cx: &mut InferCx<'_>) -> Result<usize, TypeError> {
+    fn infer_parts(
+        &self,
+        args: &[TensorType],
+        k: &Dim,
+        cx: &mut InferCx<'_>,
+    ) -> Result<usize, TypeError> {
         let mut rows = 0;
-        for (i, part) in args[self.first_part()..self.first_extra()].iter().enumerate() {
+        for (i, part) in args[self.first_part()..self.first_extra()]
+            .iter()
+            .enumerate()
+        {
             let index = self.first_part() + i;
             match &part.shape[..] {
                 [n, part_k] if part.dtype == DType::F32 => {
-                    cx.require_eq(part_k, k, &format!("operand {index}: a stacked weight is f32[rows, K] with x's K"))?;
+                    cx.require_eq(
+                        part_k,
+                        k,
+                        &format!("operand {index}: a stacked weight is f32[rows, K] with x's K"),
+                    )?;
                     rows += n.as_fixed().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
                         TypeError::new(format!("operand {index}: a stacked weight has a fixed number of rows, found {part}"))
                     })?;
                 }
-                _ => return Err(TypeError::new(format!("operand {index}: expected a weight f32[rows, K], found {part}"))),
+                _ => {
+                    return Err(TypeError::new(format!(
+                        "operand {index}: expected a weight f32[rows, K], found {part}"
+                    )));
+                }
             }
         }
         Ok(rows)
     }
 
-    fn infer_segment(&self, segment: &Segment, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<TensorType, TypeError> {
+    fn infer_segment(
+        &self,
+        segment: &Segment,
+        args: &[TensorType],
+        cx: &mut InferCx<'_>,
+    ) -> Result<TensorType, TypeError> {
         let x = &args[0];
         let lead = &x.shape[..x.shape.rank() - 1];
-        let with_width = |n: usize| -> Shape { lead.iter().cloned().chain([Dim::from(n)]).collect() };
+        let with_width =
+            |n: usize| -> Shape { lead.iter().cloned().chain([Dim::from(n)]).collect() };
         let mut width = segment.n_rows();
         let mut result = None;
-        if segment.halves.is_some_and(|h| h < 2 || h % 2 != 0 || width % h != 0) {
-            return Err(TypeError::new(format!("segment {:?}: halves {:?} must be even and divide the rows", segment.rows, segment.halves)));
+        if segment
+            .halves
+            .is_some_and(|h| h < 2 || h % 2 != 0 || width % h != 0)
+        {
+            return Err(TypeError::new(format!(
+                "segment {:?}: halves {:?} must be even and divide the rows",
+                segment.rows, segment.halves
+            )));
         }
         for fused in &segment.epilogue {
             if result.is_some() {
@@ -76,7 +108,9 @@ impl StackedMatmul {
             let expect = |n: usize, shape: Shape, cx: &mut InferCx<'_>| -> Result<(), TypeError> {
                 let found = extra(n);
                 if found.dtype != DType::F32 || found.shape.rank() != shape.rank() {
-                    return Err(TypeError::new(format!("extra {n}: expected f32{shape}, found {found}")));
+                    return Err(TypeError::new(format!(
+                        "extra {n}: expected f32{shape}, found {found}"
+                    )));
                 }
                 for (a, b) in found.shape.iter().zip(shape.iter()) {
                     cx.require_eq(a, b, &format!("extra {n} has shape {shape}"))?;
@@ -84,31 +118,52 @@ impl StackedMatmul {
                 Ok(())
             };
             match fused {
-                Fused::Bias { extra } => expect(*extra, [Dim::from(width)].into_iter().collect(), cx)?,
+                Fused::Bias { extra } => {
+                    expect(*extra, [Dim::from(width)].into_iter().collect(), cx)?
+                }
                 Fused::Map { .. } => {}
                 Fused::Scalar { func, value } => {
-                    if f64::from(value.get() as f32).to_bits() != value.get().to_bits() && !value.get().is_nan() {
-                        return Err(TypeError::new(format!("{} {value}: the number must be exact in f32", func.name())));
+                    if f64::from(value.get() as f32).to_bits() != value.get().to_bits()
+                        && !value.get().is_nan()
+                    {
+                        return Err(TypeError::new(format!(
+                            "{} {value}: the number must be exact in f32",
+                            func.name()
+                        )));
                     }
                 }
                 Fused::Binary { extra, .. } => expect(*extra, with_width(width), cx)?,
                 Fused::Glu { .. } if segment.halves == Some(width) => width /= 2,
-                Fused::Glu { .. } => return Err(TypeError::new("glu needs `halves` to be the segment's rows")),
+                Fused::Glu { .. } => {
+                    return Err(TypeError::new(
+                        "glu needs `halves` to be the segment's rows",
+                    ));
+                }
                 Fused::Rope { cos, sin } => {
-                    let head = segment.halves.ok_or_else(|| TypeError::new("rope needs `halves`: the rows of one head"))?;
+                    let head = segment.halves.ok_or_else(|| {
+                        TypeError::new("rope needs `halves`: the rows of one head")
+                    })?;
                     expect(*cos, with_width(head / 2), cx)?;
                     expect(*sin, with_width(head / 2), cx)?;
                 }
                 Fused::CacheWrite { cache, position } => {
                     let (ty, at) = (extra(*cache), extra(*position));
                     if lead.len() != 1 || ty.dtype != DType::F32 || ty.shape.rank() < 2 {
-                        return Err(TypeError::new(format!("a cache write needs x of rank 2 and a cache f32[capacity, ..], found {x} and {ty}")));
+                        return Err(TypeError::new(format!(
+                            "a cache write needs x of rank 2 and a cache f32[capacity, ..], found {x} and {ty}"
+                        )));
                     }
                     if *at != TensorType::new(DType::I64, Shape::default()) {
-                        return Err(TypeError::new(format!("extra {position}: expected i64[], found {at}")));
+                        return Err(TypeError::new(format!(
+                            "extra {position}: expected i64[], found {at}"
+                        )));
                     }
                     let row: Dim = ty.shape.iter().skip(1).fold(Dim::fixed(1), |n, d| &n * d);
-                    cx.require_eq(&row, &Dim::from(width), "a cache row has as many elements as the segment")?;
+                    cx.require_eq(
+                        &row,
+                        &Dim::from(width),
+                        "a cache row has as many elements as the segment",
+                    )?;
                     result = Some(ty.clone());
                 }
             }
@@ -123,30 +178,49 @@ impl OpDef for StackedMatmul {
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
         let expected = self.first_extra() + self.n_extras();
         if self.parts == 0 || args.len() != expected {
-            return Err(TypeError::arity(&format!("{expected} (x, norm, {} parts, extras)", self.parts), args.len()));
+            return Err(TypeError::arity(
+                &format!("{expected} (x, norm, {} parts, extras)", self.parts),
+                args.len(),
+            ));
         }
         let x = &args[0];
         let Some(k) = x.shape.last().filter(|_| x.dtype == DType::F32) else {
-            return Err(TypeError::new(format!("operand 0: expected f32[.., K], found {x}")));
+            return Err(TypeError::new(format!(
+                "operand 0: expected f32[.., K], found {x}"
+            )));
         };
         for (i, arg) in args.iter().enumerate().take(self.first_part()).skip(1) {
             if arg.dtype != DType::F32 || arg.shape.rank() != 1 {
-                return Err(TypeError::new(format!("operand {i}: expected the norm's f32[K], found {arg}")));
+                return Err(TypeError::new(format!(
+                    "operand {i}: expected the norm's f32[K], found {arg}"
+                )));
             }
-            cx.require_eq(&arg.shape[0], k, &format!("operand {i} is the norm's f32[K]"))?;
+            cx.require_eq(
+                &arg.shape[0],
+                k,
+                &format!("operand {i} is the norm's f32[K]"),
+            )?;
         }
         let rows = self.infer_parts(args, k, cx)?;
         let mut next = 0;
         for segment in &self.segments {
             if segment.rows[0] != next || segment.rows[1] <= segment.rows[0] {
-                return Err(TypeError::new(format!("segment {:?}: expected rows from {next}, at least one", segment.rows)));
+                return Err(TypeError::new(format!(
+                    "segment {:?}: expected rows from {next}, at least one",
+                    segment.rows
+                )));
             }
             next = segment.rows[1];
         }
         if next != rows {
-            return Err(TypeError::new(format!("segments cover {next} rows, the parts have {rows}")));
+            return Err(TypeError::new(format!(
+                "segments cover {next} rows, the parts have {rows}"
+            )));
         }
-        self.segments.iter().map(|s| self.infer_segment(s, args, cx)).collect()
+        self.segments
+            .iter()
+            .map(|s| self.infer_segment(s, args, cx))
+            .collect()
     }
 
     fn eval(&self, args: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {

@@ -76,5 +76,9 @@ pub(crate) fn pick(
 
 /// Sizes before, at and after `axis`: row-major position = (outer * size + index) * inner + rest.
 pub(crate) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
-    (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
+    (
+        shape[..axis].iter().product(),
+        shape[axis],
+        shape[axis + 1..].iter().product(),
+    )
 }

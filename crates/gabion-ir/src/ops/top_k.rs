@@ -36,10 +36,20 @@ impl OpDef for TopK {
         let axis = normalize_axis(self.axis, x.shape.rank())?;
         require_sizes(std::slice::from_ref(&self.k))?;
         let (lhs, rhs) = (self.k.clone(), x.shape[axis].clone());
-        cx.require(Constraint { lhs, relation: Relation::Le, rhs }, &format!("k is at most axis {axis} of operand 0"))?;
+        cx.require(
+            Constraint {
+                lhs,
+                relation: Relation::Le,
+                rhs,
+            },
+            &format!("k is at most axis {axis} of operand 0"),
+        )?;
         let mut shape = x.shape.clone();
         shape[axis] = self.k.clone();
-        Ok(smallvec![TensorType::new(x.dtype, shape.clone()), TensorType::new(DType::I64, shape)])
+        Ok(smallvec![
+            TensorType::new(x.dtype, shape.clone()),
+            TensorType::new(DType::I64, shape)
+        ])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -48,7 +58,10 @@ impl OpDef for TopK {
         let shape = cx.shape(0)?;
         let (sizes, k) = (around(x.shape(), axis), shape[axis]);
         if k > sizes.1 {
-            return Err(EvalError::Value(format!("k = {k} is more than axis {axis} of shape {:?}", x.shape())));
+            return Err(EvalError::Value(format!(
+                "k = {k} is more than axis {axis} of shape {:?}",
+                x.shape()
+            )));
         }
         let order = match Lanes::read(x, x.dtype())? {
             Lanes::F32(v) => order(&v, sizes),
@@ -68,7 +81,10 @@ impl OpDef for TopK {
                 }
             }
         }
-        Ok(smallvec![pick(x, &shape, from)?, HostTensor::from_vec(&shape, places)?])
+        Ok(smallvec![
+            pick(x, &shape, from)?,
+            HostTensor::from_vec(&shape, places)?
+        ])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
@@ -76,8 +92,15 @@ impl OpDef for TopK {
         let axis = s.size(0, rank - 1);
         let (dtype, shape) = (s.choose(&DType::PLAIN), s.shape(rank, 9));
         let k = Dim::from(s.size(0, shape[axis]));
-        let axis = if s.one_in(2) { axis as i64 - rank as i64 } else { axis as i64 };
-        Sample::new(TopK { k, axis }, vec![s.tensor_with_specials(dtype, &shape)])
+        let axis = if s.one_in(2) {
+            axis as i64 - rank as i64
+        } else {
+            axis as i64
+        };
+        Sample::new(
+            TopK { k, axis },
+            vec![s.tensor_with_specials(dtype, &shape)],
+        )
     }
 }
 

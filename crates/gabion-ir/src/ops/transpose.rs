@@ -21,8 +21,11 @@ pub struct Transpose {
 
 impl Transpose {
     fn axes(&self, rank: usize) -> Result<Vec<usize>, TypeError> {
-        let axes: Vec<usize> =
-            self.perm.iter().map(|&a| normalize_axis(a, rank)).collect::<Result<_, _>>()?;
+        let axes: Vec<usize> = self
+            .perm
+            .iter()
+            .map(|&a| normalize_axis(a, rank))
+            .collect::<Result<_, _>>()?;
         let distinct = (0..rank).all(|axis| axes.contains(&axis));
         if axes.len() != rank || !distinct {
             return Err(TypeError::new(format!(
@@ -41,19 +44,29 @@ impl OpDef for Transpose {
         let [x] = operands(args)?;
         let axes = self.axes(x.shape.rank())?;
         if x.dtype.is_block() && axes.last() != Some(&(axes.len() - 1)) {
-            return Err(TypeError::dtype(0, "a plain dtype when moving the last axis", x.dtype));
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when moving the last axis",
+                x.dtype,
+            ));
         }
         let shape: Shape = axes.iter().map(|&a| x.shape[a].clone()).collect();
         Ok(smallvec![TensorType::new(x.dtype, shape)])
     }
 
     fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
-        let axes = self.axes(args[0].rank()).map_err(|e| EvalError::Value(e.message))?;
+        let axes = self
+            .axes(args[0].rank())
+            .map_err(|e| EvalError::Value(e.message))?;
         let units = unit_shape(&args[0]);
         let own = strides(&units);
         let shape: Vec<usize> = axes.iter().map(|&a| units[a]).collect();
         let strides: Vec<isize> = axes.iter().map(|&a| own[a]).collect();
-        Ok(smallvec![pick(&args[0], &cx.shape(0)?, positions(&shape, &strides, 0))?])
+        Ok(smallvec![pick(
+            &args[0],
+            &cx.shape(0)?,
+            positions(&shape, &strides, 0)
+        )?])
     }
 
     fn sample(s: &mut Sampler) -> Sample {
@@ -67,7 +80,10 @@ impl OpDef for Transpose {
         if rank > 0 && s.one_in(3) {
             perm[0] -= rank as i64;
         }
-        Sample::new(Transpose { perm }, vec![s.tensor_with_specials(dtype, &shape)])
+        Sample::new(
+            Transpose { perm },
+            vec![s.tensor_with_specials(dtype, &shape)],
+        )
     }
 }
 
@@ -75,7 +91,12 @@ impl<'g> TensorValue<'g> {
     /// The axes in the order `perm`; see [`Transpose`].
     #[track_caller]
     pub fn permute(self, perm: &[i64]) -> TensorValue<'g> {
-        self.builder().apply1(Transpose { perm: perm.to_vec() }, &[self])
+        self.builder().apply1(
+            Transpose {
+                perm: perm.to_vec(),
+            },
+            &[self],
+        )
     }
 
     /// Swaps two axes (negative counts from the back).

@@ -30,7 +30,10 @@ impl OpDef for Unary {
         if !self.func.accepts(x.dtype) {
             return Err(refused(self.func.name(), x.dtype));
         }
-        Ok(smallvec![TensorType::new(self.func.result_dtype(x.dtype), x.shape.clone())])
+        Ok(smallvec![TensorType::new(
+            self.func.result_dtype(x.dtype),
+            x.shape.clone()
+        )])
     }
 
     fn eval(&self, args: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
@@ -45,7 +48,9 @@ impl OpDef for Unary {
             Lanes::U64(v) => Lanes::U64(map(v, |x| func.eval_u64(x))?),
             Lanes::Bool(v) => Lanes::Bool(map(v, |x| func.eval_bool(x))?),
         };
-        Ok(smallvec![out.into_tensor(func.result_dtype(x.dtype()), x.shape())?])
+        Ok(smallvec![
+            out.into_tensor(func.result_dtype(x.dtype()), x.shape())?
+        ])
     }
 
     fn tolerance(&self) -> Tolerance {
@@ -55,9 +60,15 @@ impl OpDef for Unary {
             F::Round | F::Floor | F::Ceil | F::Trunc | F::Relu | F::Not => Tolerance::Exact,
             F::IsNan | F::IsInf | F::IsFinite => Tolerance::Exact,
             // One function of the C library, or two roundings.
-            F::Exp | F::Expm1 | F::Log | F::Log1p | F::Log2 | F::Rsqrt | F::Sin | F::Cos | F::Tan => {
-                Tolerance::Ulps(4.0)
-            }
+            F::Exp
+            | F::Expm1
+            | F::Log
+            | F::Log1p
+            | F::Log2
+            | F::Rsqrt
+            | F::Sin
+            | F::Cos
+            | F::Tan => Tolerance::Ulps(4.0),
             F::Tanh | F::Asin | F::Acos | F::Atan | F::Atanh | F::Sinh | F::Cosh | F::Erf => {
                 Tolerance::Ulps(4.0)
             }
@@ -71,10 +82,12 @@ impl OpDef for Unary {
 
     fn sample(s: &mut Sampler) -> Sample {
         let func = s.choose(UnaryFn::ALL);
-        let accepted: Vec<DType> = DType::PLAIN.into_iter().filter(|&d| func.accepts(d)).collect();
+        let accepted: Vec<DType> = DType::PLAIN
+            .into_iter()
+            .filter(|&d| func.accepts(d))
+            .collect();
         let (rank, dtype) = (s.size(0, 3), s.choose(&accepted));
         let shape = s.shape(rank, 17);
         Sample::new(Unary { func }, vec![s.tensor_with_specials(dtype, &shape)])
     }
 }
-

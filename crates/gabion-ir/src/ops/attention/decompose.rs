@@ -9,7 +9,10 @@ use crate::ops::{Matmul, ReduceFn};
 
 /// See [`Attention`]: the heads of one key head become an axis of their own, so that keys and
 /// values broadcast over it.
-pub(super) fn decompose<'g>(op: &Attention, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
+pub(super) fn decompose<'g>(
+    op: &Attention,
+    args: &[TensorValue<'g>],
+) -> Option<Vec<TensorValue<'g>>> {
     let [q, k, v] = [args[0], args[1], args[2]];
     let dtype = DType::promote(q.dtype(), DType::promote(k.dtype(), v.dtype())?)?;
     let wide = wide(dtype);
@@ -18,7 +21,10 @@ pub(super) fn decompose<'g>(op: &Attention, args: &[TensorValue<'g>]) -> Option<
     let scores = grouped(q.cast(wide), &groups, &group_size);
     let keys = grouped(k.cast(wide), &groups, &Dim::ONE);
     let values = grouped(v.cast(wide), &groups, &Dim::ONE);
-    let by_keys = Matmul { transpose_a: false, transpose_b: true };
+    let by_keys = Matmul {
+        transpose_a: false,
+        transpose_b: true,
+    };
     let mut scores = q.builder().apply1(by_keys, &[scores, keys]) * op.scale.0;
     let (mask, _) = op.optional(args);
     if let Some(mask) = mask {
@@ -61,13 +67,22 @@ fn grouped<'g>(x: TensorValue<'g>, groups: &Dim, size: &Dim) -> TensorValue<'g> 
 }
 
 /// `[.., heads | 1, queries | 1, keys | 1]` with the axis of heads split in two.
-fn grouped_mask<'g>(mask: TensorValue<'g>, rank: usize, groups: &Dim, size: &Dim) -> TensorValue<'g> {
+fn grouped_mask<'g>(
+    mask: TensorValue<'g>,
+    rank: usize,
+    groups: &Dim,
+    size: &Dim,
+) -> TensorValue<'g> {
     let mut shape = mask.shape().to_vec();
     while shape.len() < rank {
         shape.insert(0, Dim::ONE);
     }
     let head_axis = rank - 3;
-    let split = if shape[head_axis] == Dim::ONE { [Dim::ONE, Dim::ONE] } else { [groups.clone(), size.clone()] };
+    let split = if shape[head_axis] == Dim::ONE {
+        [Dim::ONE, Dim::ONE]
+    } else {
+        [groups.clone(), size.clone()]
+    };
     shape.splice(head_axis..=head_axis, split);
     mask.reshape(shape)
 }
