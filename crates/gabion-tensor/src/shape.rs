@@ -26,7 +26,7 @@ pub struct Shape(pub SmallVec<[Dim; 4]>);
 #[error("axis {axis} of {shape}: {source}")]
 pub struct ShapeError {
     /// The shape.
-    pub shape: Shape,
+    pub shape: Box<Shape>,
     /// The axis.
     pub axis: usize,
     /// What is wrong with its dim.
@@ -92,7 +92,7 @@ impl Shape {
 
     fn error(&self, axis: usize, source: DimError) -> ShapeError {
         ShapeError {
-            shape: self.clone(),
+            shape: Box::new(self.clone()),
             axis,
             source,
         }

@@ -37,7 +37,7 @@ pub enum TensorTypeError {
     #[error("{ty} has no byte size: {source}")]
     NoSize {
         /// The type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// Why.
         source: DimError,
     },
@@ -45,7 +45,7 @@ pub enum TensorTypeError {
     #[error("{ty}: the last axis has to be a multiple of {block_elems}, the block of {}", ty.dtype)]
     Block {
         /// The type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// Values in a block.
         block_elems: usize,
     },
@@ -53,31 +53,31 @@ pub enum TensorTypeError {
     #[error("expected {ty}, found {found}: the dtype differs; cast it")]
     DType {
         /// The type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// The tensor's type.
-        found: TensorType,
+        found: Box<TensorType>,
     },
     /// Another number of axes.
     #[error("expected {ty}, found {found}: the rank differs")]
     Rank {
         /// The type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// The tensor's type.
-        found: TensorType,
+        found: Box<TensorType>,
     },
     /// Another size.
     #[error("expected {ty}, found {found}: axis {axis} is {size}, expected {dim}{}", value_of(*.value, .bindings))]
     Size {
         /// The type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// The tensor's type.
-        found: TensorType,
+        found: Box<TensorType>,
         /// The axis that differs.
         axis: usize,
         /// Its size.
         size: usize,
         /// The dim.
-        dim: Dim,
+        dim: Box<Dim>,
         /// The value of the dim, if it has one.
         value: Option<i64>,
         /// The sizes known so far.
@@ -141,7 +141,7 @@ impl TensorType {
     /// If it overflows, or if blocks are not known to fill the last axis.
     pub fn byte_size(&self) -> Result<Dim, TensorTypeError> {
         let no_size = |source| TensorTypeError::NoSize {
-            ty: self.clone(),
+            ty: Box::new(self.clone()),
             source,
         };
         let block = Dim::from(self.dtype.block_elems());
@@ -175,14 +175,14 @@ impl TensorType {
     ) -> Result<(), TensorTypeError> {
         if self.dtype != tensor.dtype() {
             return Err(TensorTypeError::DType {
-                ty: self.clone(),
-                found: TensorType::of(tensor),
+                ty: Box::new(self.clone()),
+                found: Box::new(TensorType::of(tensor)),
             });
         }
         if self.rank() != tensor.rank() {
             return Err(TensorTypeError::Rank {
-                ty: self.clone(),
-                found: TensorType::of(tensor),
+                ty: Box::new(self.clone()),
+                found: Box::new(TensorType::of(tensor)),
             });
         }
         let mut found = bindings.clone();
@@ -194,11 +194,11 @@ impl TensorType {
             {
                 let value = match_dim(dim, size, &mut found);
                 value.map_err(|value| TensorTypeError::Size {
-                    ty: self.clone(),
-                    found: TensorType::of(tensor),
+                    ty: Box::new(self.clone()),
+                    found: Box::new(TensorType::of(tensor)),
                     axis,
                     size,
-                    dim: dim.clone(),
+                    dim: Box::new(dim.clone()),
                     value,
                     bindings: found.clone(),
                 })?;
@@ -210,7 +210,7 @@ impl TensorType {
 
     fn block_error(&self) -> TensorTypeError {
         TensorTypeError::Block {
-            ty: self.clone(),
+            ty: Box::new(self.clone()),
             block_elems: self.dtype.block_elems(),
         }
     }

@@ -97,7 +97,10 @@ impl Dim {
             .checked_mul(split.bounded_quotient)
             .ok_or(DimError::Overflow)?;
         let small = split.bounded.try_sub(&Dim::fixed(multiple))?;
-        let large = split.divisible.rem_fixed(n / split.factor)?;
+        let quotient = split
+            .divisible
+            .try_add(&Dim::fixed(split.bounded_quotient))?;
+        let large = quotient.rem_fixed(n / split.factor)?;
         large.try_mul(&Dim::fixed(split.factor))?.try_add(&small)
     }
 
@@ -117,6 +120,9 @@ impl Dim {
         }
         if let Some(common) = common_factor(&rest, divisor)? {
             return common.dividend.floor_div(&common.divisor);
+        }
+        if let Some(quotient) = rounded_up_common_factor(&rest, divisor)? {
+            return Ok(quotient);
         }
         if leads_negative(&rest)? && is_positive(divisor) {
             let flipped = rest.try_neg()?.try_sub(&Dim::ONE)?;
@@ -325,13 +331,18 @@ fn bounded_quotient(dividend: &Dim, divisor: &Dim) -> Result<Option<i64>, DimErr
         return Ok(None);
     }
     let own = dividend.interval();
+    // Zero divides nothing, so a divisor that is not negative is at least 1.
+    let least = divisor.interval().low.unwrap_or(1).max(1);
     if own.low.is_some_and(|low| low >= 0) {
         let room = divisor.try_sub(dividend)?.interval();
-        return Ok(room.low.is_some_and(|low| low >= 1).then_some(0));
+        let below =
+            own.high.is_some_and(|high| high < least) || room.low.is_some_and(|low| low >= 1);
+        return Ok(below.then_some(0));
     }
     if own.high.is_some_and(|high| high < 0) {
         let room = divisor.try_add(dividend)?.interval();
-        return Ok(room.low.is_some_and(|low| low >= 0).then_some(-1));
+        let near = own.low.is_some_and(|low| low >= -least) || room.low.is_some_and(|low| low >= 0);
+        return Ok(near.then_some(-1));
     }
     Ok(None)
 }
@@ -364,6 +375,20 @@ fn long_division(dividend: &Dim, divisor: &Dim) -> Result<(Dim, Dim), DimError> 
         let quotient = quotient?;
         rest = rest.try_sub(&quotient.try_mul(divisor)?)?;
         whole = whole.try_add(&quotient)?;
+    }
+}
+
+/// `(p*x - 1) // (p*b)` is `(x - 1) // b` for positive divisors: both are `ceil_div(x, b) - 1`.
+fn rounded_up_common_factor(dividend: &Dim, divisor: &Dim) -> Result<Option<Dim>, DimError> {
+    if dividend.parts()?.1 != -1 || dividend.is_fixed() || !is_positive(divisor) {
+        return Ok(None);
+    }
+    match common_factor(&dividend.try_add(&Dim::ONE)?, divisor)? {
+        Some(common) if is_positive(&common.divisor) => {
+            let dividend = common.dividend.try_sub(&Dim::ONE)?;
+            dividend.floor_div(&common.divisor).map(Some)
+        }
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -24,64 +24,40 @@ impl Dim {
     }
 }
 
+// The right side is anything that is a dim, so the result's type is known even where a literal's is not yet. On the left, integers
+// are `i64`, for the same reason.
 macro_rules! binary_operator {
-    ($trait:ident $method:ident $try_method:ident, $($int:ty)*) => {
-        impl $trait<&Dim> for &Dim {
+    ($trait:ident $method:ident $try_method:ident) => {
+        impl<D: Into<Dim>> $trait<D> for &Dim {
+            type Output = Dim;
+            fn $method(self, other: D) -> Dim {
+                Dim::or_poison(self.$try_method(&other.into()))
+            }
+        }
+        impl<D: Into<Dim>> $trait<D> for Dim {
+            type Output = Dim;
+            fn $method(self, other: D) -> Dim {
+                Dim::or_poison(self.$try_method(&other.into()))
+            }
+        }
+        impl $trait<&Dim> for i64 {
             type Output = Dim;
             fn $method(self, other: &Dim) -> Dim {
-                Dim::or_poison(self.$try_method(other))
+                Dim::or_poison(Dim::fixed(self).$try_method(other))
             }
         }
-        impl $trait<Dim> for Dim {
+        impl $trait<Dim> for i64 {
             type Output = Dim;
             fn $method(self, other: Dim) -> Dim {
-                $trait::$method(&self, &other)
+                Dim::or_poison(Dim::fixed(self).$try_method(&other))
             }
         }
-        impl $trait<&Dim> for Dim {
-            type Output = Dim;
-            fn $method(self, other: &Dim) -> Dim {
-                $trait::$method(&self, other)
-            }
-        }
-        impl $trait<Dim> for &Dim {
-            type Output = Dim;
-            fn $method(self, other: Dim) -> Dim {
-                $trait::$method(self, &other)
-            }
-        }
-        $(
-            impl $trait<$int> for &Dim {
-                type Output = Dim;
-                fn $method(self, other: $int) -> Dim {
-                    $trait::$method(self, &Dim::from(other))
-                }
-            }
-            impl $trait<$int> for Dim {
-                type Output = Dim;
-                fn $method(self, other: $int) -> Dim {
-                    $trait::$method(&self, &Dim::from(other))
-                }
-            }
-            impl $trait<&Dim> for $int {
-                type Output = Dim;
-                fn $method(self, other: &Dim) -> Dim {
-                    $trait::$method(&Dim::from(self), other)
-                }
-            }
-            impl $trait<Dim> for $int {
-                type Output = Dim;
-                fn $method(self, other: Dim) -> Dim {
-                    $trait::$method(&Dim::from(self), &other)
-                }
-            }
-        )*
     };
 }
 
-binary_operator!(Add add try_add, i32 i64 u32 usize);
-binary_operator!(Sub sub try_sub, i32 i64 u32 usize);
-binary_operator!(Mul mul try_mul, i32 i64 u32 usize);
+binary_operator!(Add add try_add);
+binary_operator!(Sub sub try_sub);
+binary_operator!(Mul mul try_mul);
 
 impl Neg for &Dim {
     type Output = Dim;

@@ -126,9 +126,13 @@ fn as_fixed_ceil_div(pair: &(Dim, Dim)) -> Option<Dim> {
 fn as_symbolic_ceil_div(atom: &Atom) -> Option<String> {
     match atom {
         Atom::FloorDiv(pair) => {
-            let rounds_up = pair.0.sum()?.constant == -1 && !pair.1.is_fixed();
-            let positive = pair.1.interval().low.is_some_and(|low| low >= 0);
-            (rounds_up && positive).then(|| format!("ceil_div({}, {})", &pair.0 + 1, pair.1))
+            if pair.0.sum()?.constant != -1 || pair.1.is_fixed() {
+                return None;
+            }
+            let dividend = &pair.0 + 1;
+            let reads_back =
+                dividend.ceil_div(&pair.1).ok()? == Dim::from_atom(atom.clone()).ok()? + 1;
+            reads_back.then(|| format!("ceil_div({dividend}, {})", pair.1))
         }
         Atom::Symbol(_) | Atom::Mod(_) | Atom::Min(_) | Atom::Max(_) => None,
     }
