@@ -7,7 +7,7 @@ use crate::weight::WeightId;
 
 /// What a step computes. "reads" and "writes" are the step's views, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kernel {
     /// A stack times an activation, with epilogues per segment; see [`Matmul`].
     Matmul(Matmul),
@@ -137,6 +137,7 @@ impl Kernel {
 /// Every element is one chain of fused multiply-adds over k in ascending order, in f32, so the
 /// result does not depend on the number of rows, threads or segments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Matmul {
     /// The tiled weight.
     pub weight: WeightId,
@@ -149,6 +150,7 @@ pub struct Matmul {
 
 /// What becomes of one segment's rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentOutput {
     /// Applied in order to each finished element (or pair).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -160,7 +162,7 @@ pub struct SegmentOutput {
 
 /// One step of an epilogue. `read` numbers a view of the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Epilogue {
     /// Adds a vector over the segment's rows.
     Bias {
@@ -188,6 +190,7 @@ pub enum Epilogue {
         /// The function.
         func: BinaryFn,
         /// The right operand.
+        #[serde(with = "number32")]
         value: f32,
     },
     /// Pairs `(a, b)` become `func(a) * b`: half as many columns. Needs halves of one block.
@@ -211,14 +214,17 @@ pub enum Epilogue {
 
 /// See [`Kernel::BatchMatmul`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchMatmul {}
 
 /// A norm over the last axis.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NormSpec {
     /// Which.
     pub kind: NormKind,
     /// Added under the root.
+    #[serde(with = "gabion_tensor::program::number")]
     pub eps: f64,
 }
 
@@ -253,8 +259,10 @@ pub enum Pairing {
 /// query `i` only if `j < position + queries` and, if causal, `j <= position + i`; causal without a
 /// position: `j <= keys - queries + i`. A row that may attend to nothing gives zeros.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attention {
     /// Multiplies the scores.
+    #[serde(with = "number32")]
     pub scale: f32,
     /// No query sees later keys.
     pub causal: bool,
@@ -298,4 +306,20 @@ pub enum ScatterReduce {
     Max,
     /// The smaller stays.
     Min,
+}
+
+/// Serde for f32 attributes: the shortest decimal, and words for numbers that JSON lacks.
+mod number32 {
+    use gabion_tensor::program::number;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        // 0.1 rather than 0.10000000149011612, unless rounding twice would miss.
+        let short = value.to_string().parse::<f64>().ok().filter(|wide| *wide as f32 == *value);
+        number::serialize(&short.unwrap_or(f64::from(*value)), serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        Ok(number::deserialize(deserializer)? as f32)
+    }
 }

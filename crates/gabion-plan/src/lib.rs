@@ -8,6 +8,8 @@
 pub mod executor;
 pub mod kernel;
 pub mod plan;
+#[cfg(test)]
+mod sample;
 pub mod target;
 pub mod text;
 pub mod verify;

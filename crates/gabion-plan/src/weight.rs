@@ -70,7 +70,7 @@ impl PartialEq for ConstantData {
 
 /// One load-time step on a whole stored tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Transform {
     /// Block codes become the numbers they mean, or a plain dtype is converted.
     Cast {
@@ -80,10 +80,10 @@ pub enum Transform {
     /// Elementwise limits in the dtype at hand; NaN stays NaN.
     Clamp {
         /// The lower limit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_number")]
         min: Option<f64>,
         /// The upper limit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_number")]
         max: Option<f64>,
     },
     /// Axes of a matrix are exchanged: `[K, N]` becomes `[N, K]`.
@@ -106,7 +106,7 @@ pub struct WeightSegment {
 
 /// Which rows of a segment must meet in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arrangement {
     /// None.
     Plain,
@@ -127,5 +127,22 @@ impl PlanWeight {
     /// Elements per row.
     pub fn row_elements(&self) -> usize {
         self.ty.shape.iter().skip(1).map(|d| d.as_fixed().map_or(1, |n| n as usize)).product()
+    }
+}
+
+/// Serde for numbers that may be absent; see [`gabion_tensor::program::number`].
+mod optional_number {
+    use gabion_tensor::program::number;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => number::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        number::deserialize(deserializer).map(Some)
     }
 }
