@@ -47,8 +47,8 @@ pub struct CheckpointFile {
 pub enum FileKind {
     /// safetensors, with its string pairs.
     Safetensors(IndexMap<String, String>),
-    /// GGUF, with its metadata.
-    Gguf(GgufMetadata),
+    /// GGUF, with its metadata and its own tensor table.
+    Gguf(Box<GgufFile>),
 }
 
 /// What is known of a tensor without reading it.
@@ -234,7 +234,7 @@ impl Checkpoint {
             Format::Gguf => {
                 let file = GgufFile::parse(path, &bytes)?;
                 self.add_gguf_tensors(path, &file)?;
-                FileKind::Gguf(file.metadata)
+                FileKind::Gguf(Box::new(file))
             }
         };
         self.files.push(CheckpointFile {
@@ -311,6 +311,43 @@ impl Checkpoint {
         }
         self.files.extend(other.files);
         Ok(())
+    }
+
+    /// The GGUF file, if the checkpoint is one GGUF file.
+    pub fn gguf(&self) -> Option<&GgufFile> {
+        match self.files.as_slice() {
+            [file] => match &file.kind {
+                FileKind::Gguf(gguf) => Some(gguf),
+                FileKind::Safetensors(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The content of the tensor by which a GGUF file divides its rotary frequencies.
+    pub(crate) fn rope_factors(&self) -> Result<Option<Vec<f32>>, CheckpointError> {
+        let Some((gguf, file)) = self.gguf().zip(self.files.first()) else {
+            return Ok(None);
+        };
+        let Some(tensor) = gguf.tensors.get(gguf::ROPE_FACTORS) else {
+            return Ok(None);
+        };
+        let fail = |problem| CheckpointError::tensor(&file.path, gguf::ROPE_FACTORS, problem);
+        let unsupported = || {
+            fail(TensorProblem::Unsupported {
+                stored: tensor.stored.name().to_string(),
+                supported: "F32".to_string(),
+            })
+        };
+        let dtype = tensor.stored.dtype().ok_or_else(unsupported)?;
+        let bytes = file
+            .bytes
+            .slice(tensor.range.clone())
+            .map_err(|error| fail(TensorProblem::Tensor(error.to_string())))?;
+        HostTensor::new(dtype, &tensor.shape, bytes)
+            .and_then(|tensor| tensor.to_f32_vec())
+            .map(Some)
+            .map_err(|error| fail(TensorProblem::Tensor(error.to_string())))
     }
 
     /// What was opened: a file, a folder or an index.

@@ -2,24 +2,30 @@
 //!
 //! - [`Checkpoint`] is named tensors over safetensors files (one or sharded) or GGUF files, checked to the last byte.
 //! - [`Checkpoint::check`] compares it with what a model expects and gives a [`LoadReport`] of everything that is wrong.
+//! - [`Tokenizer`] is read from `tokenizer.json` or built from GGUF metadata.
+//! - [`ModelFiles`] is a model on disk: a folder in the Hugging Face layout, or a GGUF file.
 
 mod atomic;
 mod checkpoint;
 mod error;
+mod folder;
 mod fused;
 mod gguf;
 mod json;
 mod nearest;
 mod report;
 mod safetensors;
+mod sentence;
 mod sink;
 mod stored;
+mod tokenizer;
 mod view;
 
 pub use checkpoint::{
     Checkpoint, CheckpointFile, FileKind, INDEX_FILE, PrefixView, SINGLE_FILE, TensorInfo,
 };
 pub use error::{CheckpointError, FieldProblem, FileProblem, TensorProblem};
+pub use folder::{ChatTemplate, GenerationIds, ModelFiles};
 pub use gguf::{
     GgufArray, GgufFile, GgufMetadata, GgufName, GgufTensor, GgufValue, NameMap, gguf_config,
     write_gguf,
@@ -28,6 +34,8 @@ pub use report::{
     Expected, Ignorable, LoadReport, Misshapen, Missing, Mistyped, Unexpected, is_stale_buffer,
 };
 pub use safetensors::{SafetensorsEntry, SafetensorsHeader, ShardIndex, write_safetensors};
+pub use sentence::{Pooling, SentenceConfig};
 pub use sink::{TensorDecl, TensorSink};
 pub use stored::{GgmlType, SafetensorsType, StoredType};
+pub use tokenizer::{StreamDecoder, Tokenizer, TruncatedIds, known_pre_tokenizers};
 pub use view::{RowMap, TensorView};

@@ -7,3 +7,4 @@ mod mutations;
 mod safetensors;
 mod sample;
 mod sharded;
+mod tokenizers;
