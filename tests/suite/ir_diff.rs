@@ -34,15 +34,14 @@ fn a_changed_attribute_changes_one_line() {
     let expected = "\
 --- @old
 +++ @new
-@@
+  %x: f32[n, 4]
   %w = weight {name = \"w\"} : f32[4, 4]
 - %0 = matmul %x, %w : f32[n, 4]
 + %0 = matmul %x, %w {transpose_b = true} : f32[n, 4]
   %1 = relu %0 : f32[n, 4]
   %2 = neg %1 : f32[n, 4]
-@@
 ";
-    assert_eq!(difference.to_string().trim_end_matches("@@\n"), expected.trim_end_matches("@@\n"));
+    assert_eq!(difference.to_string(), expected);
     assert!(difference.added.is_empty() && difference.removed.is_empty());
 }
 

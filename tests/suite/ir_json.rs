@@ -36,7 +36,7 @@ fn wrong_documents_are_refused_with_their_place() {
         ("/nodes/1/types/0", json!("f32[n, 5]"), "expected f32[n, 4], found f32[n, 5]"),
         ("/nodes/1/results/0", json!("%w"), "`%w` is defined twice"),
         ("/nodes/1/results/0", json!("y"), "expected `%y`, found `y`"),
-        ("/nodes/1/results/0", json!("%a b"), "expected an identifier"),
+        ("/outputs/0/name", json!("a b"), "output `a b`: expected an identifier"),
         ("/outputs", json!([]), "expected an output, found none"),
         ("/nodes/0/attrs/nama", json!("w"), "unknown field `nama`"),
     ];

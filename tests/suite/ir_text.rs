@@ -46,7 +46,7 @@ fn columns_count_characters_and_long_lines_are_clipped() {
     let long = "é".repeat(5000);
     let text = format!("graph @g() -> (f32[]) {{\n  %y = weight {{name = \"{long}\"}} : f33[]\n  return %y\n}}\n");
     let errors = errors(&text);
-    assert_eq!((errors.items()[0].line, errors.items()[0].column), (2, 5000 + 28));
+    assert_eq!((errors.items()[0].line, errors.items()[0].column), (2, 5000 + 29));
     assert!(errors.to_string().len() < 2000, "{errors}");
 }
 
@@ -73,8 +73,8 @@ fn dims_that_multiply_out_do_not_take_forever() {
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
-/// Time grows with the text, not with its square: ten times the lines in far less than a hundred
-/// times the time.
+/// Time grows with the text, not with its square: forty times the lines in far less than 1600 times
+/// the time.
 #[test]
 fn time_is_linear_in_the_text() {
     let graph = |n: usize| {
@@ -96,6 +96,6 @@ fn time_is_linear_in_the_text() {
         });
         times.fold(f64::INFINITY, f64::min)
     };
-    let (small, large) = (seconds(1_000), seconds(10_000));
-    assert!(large < 40.0 * small, "1000 lines: {small} s, 10000 lines: {large} s");
+    let (small, large) = (seconds(500), seconds(20_000));
+    assert!(large < 400.0 * small, "500 lines: {small} s, 20000 lines: {large} s");
 }

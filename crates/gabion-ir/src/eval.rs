@@ -95,6 +95,7 @@ pub struct Evaluator<'g> {
     live: Vec<NodeId>,
     /// Uses of each value by live nodes and outputs.
     uses: FxHashMap<Value, usize>,
+    given: Bindings,
 }
 
 impl<'g> Evaluator<'g> {
@@ -117,7 +118,14 @@ impl<'g> Evaluator<'g> {
             }
         }
         live.reverse();
-        Self { graph, names, live, uses }
+        Self { graph, names, live, uses, given: Bindings::new() }
+    }
+
+    /// Gives values to symbols that no shape tells. A shape that tells another value is an error.
+    #[must_use]
+    pub fn with_bindings(mut self, given: Bindings) -> Self {
+        self.given = given;
+        self
     }
 
     /// Evaluates; see [`evaluate`].
@@ -129,7 +137,7 @@ impl<'g> Evaluator<'g> {
         inputs: &BTreeMap<String, HostTensor>,
         weights: &dyn WeightSource,
     ) -> Result<Evaluation, EvalError> {
-        let bindings = bind::bind(self.graph, inputs, weights)?;
+        let bindings = bind::bind(self.graph, inputs, weights, &self.given)?;
         let mut values = FxHashMap::default();
         let mut left = self.uses.clone();
         for &id in &self.live {
@@ -161,7 +169,7 @@ impl<'g> Evaluator<'g> {
         inputs: &BTreeMap<String, HostTensor>,
         weights: &dyn WeightSource,
     ) -> Result<AllValues, EvalError> {
-        let bindings = bind::bind(self.graph, inputs, weights)?;
+        let bindings = bind::bind(self.graph, inputs, weights, &self.given)?;
         let mut values = BTreeMap::new();
         for &id in self.names.order() {
             let results = self.node(id, inputs, weights, &bindings, &|v| values.get(&v).cloned())?;

@@ -73,6 +73,7 @@ pub(super) fn bind(
     graph: &Graph,
     inputs: &BTreeMap<String, HostTensor>,
     weights: &dyn WeightSource,
+    given: &Bindings,
 ) -> Result<Bindings, EvalError> {
     let names = input_names(graph);
     for name in inputs.keys() {
@@ -95,6 +96,11 @@ pub(super) fn bind(
         tensors.push(Bound { kind: "input", name: &declared.name, ty, tensor: tensor.clone() });
     }
     let mut origins: BTreeMap<Symbol, Origin> = BTreeMap::new();
+    for (symbol, value) in given.iter() {
+        // Bound values are sizes, at least 0.
+        let size = usize::try_from(value).unwrap_or(0);
+        origins.insert(symbol.clone(), Origin { size, place: "the given bindings".to_owned() });
+    }
     for bound in &tensors {
         bind_symbols(bound, &mut origins)?;
     }
@@ -105,6 +111,7 @@ pub(super) fn bind(
         bindings.bind(symbol.name(), origin.size as i64)?;
     }
     for bound in &tensors[..first_weight] {
+        check_solvable(bound, &bindings)?;
         bound.ty.accepts(&bound.tensor, &mut bindings).map_err(|e| wrong(bound.kind, bound.name, e.to_string()))?;
     }
     for constraint in graph.relations().iter() {
@@ -114,6 +121,26 @@ pub(super) fn bind(
         guard.check(&bindings)?;
     }
     Ok(bindings)
+}
+
+/// A dim tells one symbol at most.
+fn check_solvable(bound: &Bound<'_>, bindings: &Bindings) -> Result<(), EvalError> {
+    for (axis, dim) in bound.ty.shape.iter().enumerate() {
+        let unknown: Vec<String> = dim
+            .symbols()
+            .iter()
+            .filter(|s| bindings.get(s.name()).is_none())
+            .map(|s| format!("`{s}`"))
+            .collect();
+        if unknown.len() > 1 {
+            let problem = format!(
+                "axis {axis} is {dim}, and no shape tells {}: give their values (`Evaluator::with_bindings`)",
+                unknown.join(" or ")
+            );
+            return Err(wrong(bound.kind, bound.name, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Weights that bring symbols of their own are read now; all others when they are used.

@@ -150,7 +150,7 @@ fn choose_symbols(graph: &Graph, sampler: &mut Sampler, options: &SampleOptions)
     }
     let known: BTreeSet<Symbol> = fixed.iter().map(|(s, _)| s.clone()).collect();
     let symbols: Vec<Symbol> = symbols.into_iter().filter(|s| !known.contains(s)).collect();
-    let candidates = candidates(&constraints, &dims, symbols.len(), sampler);
+    let candidates = candidates(&constraints, &dims, &fixed, symbols.len(), sampler);
     let mut checks: Vec<Vec<Constraint>> = vec![Vec::new(); symbols.len() + 1];
     for constraint in constraints {
         let mentions = |s: &Symbol| constraint.lhs.symbols().contains(s) || constraint.rhs.symbols().contains(s);
@@ -177,18 +177,31 @@ impl Search {
         })
     }
 
+    /// The value that an equation gives to the symbol at `depth`, all others in it being known.
+    fn forced(&self, depth: usize, bindings: &Bindings) -> Option<i64> {
+        let symbol = &self.symbols[depth];
+        self.checks[depth + 1].iter().filter(|c| c.relation == Relation::Eq).find_map(|equation| {
+            let sides = [(&equation.lhs, &equation.rhs), (&equation.rhs, &equation.lhs)];
+            let (_, other) = sides.into_iter().find(|(side, _)| side.as_symbol() == Some(symbol))?;
+            other.eval(bindings).ok()
+        })
+    }
+
     /// Values for the symbols from `depth` on. The recursion is as deep as there are symbols.
     fn assign(&mut self, depth: usize, bindings: &Bindings) -> Option<Bindings> {
         if depth == self.symbols.len() {
             return Some(bindings.clone());
         }
-        for index in 0..self.candidates[depth].len() {
+        let values = match self.forced(depth, bindings) {
+            Some(value) => vec![value],
+            None => self.candidates[depth].clone(),
+        };
+        for value in values {
             self.tries += 1;
             if self.tries > MAX_TRIES {
                 return None;
             }
             let mut next = bindings.clone();
-            let value = self.candidates[depth][index];
             if next.bind(self.symbols[depth].name(), value).is_err() || !self.holds(depth + 1, &next) {
                 continue;
             }
@@ -223,10 +236,17 @@ fn facts(graph: &Graph) -> (Vec<Dim>, Vec<Constraint>) {
     (dims, constraints)
 }
 
-/// Small sizes in random order, then the numbers that constraints and dims mention and their
-/// neighbours and doubles.
-fn candidates(constraints: &[Constraint], dims: &[Dim], n: usize, sampler: &mut Sampler) -> Vec<Vec<i64>> {
+/// Small sizes in random order, then the numbers that constraints, dims and given symbols mention,
+/// their neighbours and doubles.
+fn candidates(
+    constraints: &[Constraint],
+    dims: &[Dim],
+    fixed: &Bindings,
+    n: usize,
+    sampler: &mut Sampler,
+) -> Vec<Vec<i64>> {
     let mut mentioned: BTreeSet<i64> = BTreeSet::new();
+    mentioned.extend(fixed.iter().flat_map(|(_, value)| [value - 1, value, value.saturating_add(1)]));
     let texts = constraints.iter().map(ToString::to_string).chain(dims.iter().map(ToString::to_string));
     for text in texts {
         for number in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {

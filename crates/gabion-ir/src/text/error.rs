@@ -27,6 +27,7 @@ pub struct TextError {
     pub help: Option<String>,
     shown: String,
     marked: Range<usize>,
+    clipped: bool,
 }
 
 impl TextError {
@@ -47,6 +48,7 @@ impl TextError {
             help,
             shown: text[shown_start..shown_end].trim_end_matches('\r').to_owned(),
             marked,
+            clipped: shown_start != line_start,
         }
     }
 
@@ -55,9 +57,13 @@ impl TextError {
         let start = self.marked.start.min(end);
         let mark = AnnotationKind::Primary.span(start..end).label(self.label.as_str());
         let snippet = Snippet::source(self.shown.as_str()).line_start(self.line).annotation(mark);
-        let origin = Origin::path(file).line(self.line).char_column(self.column);
         let title = Level::ERROR.primary_title(self.message.as_str());
-        let mut group: Group<'_> = title.element(origin).element(snippet);
+        let mut group: Group<'_> = if self.clipped {
+            // The column within what is shown is not the column within the line.
+            title.element(Origin::path(file).line(self.line).char_column(self.column)).element(snippet)
+        } else {
+            title.element(snippet.path(file))
+        };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }

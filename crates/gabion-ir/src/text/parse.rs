@@ -411,6 +411,11 @@ impl<'t> Parser<'t> {
         let op = self.op(word, &word_span, attrs, attrs_span)?;
         let (types, types_span) = self.stated_types(&word_span)?;
         let scope = self.scope()?;
+        match self.lex.peek().0 {
+            Token::Value(_) | Token::Word("guard" | "return") | Token::Punct('}') | Token::End => {}
+            _ if types.is_none() => return Err(self.unexpected("operands, attributes, `:` and types, or the next line")),
+            _ => return Err(self.unexpected("`,` and a type, `in` and a scope, or the next line")),
+        }
         let Some(operands) = operands else {
             return Ok(None);
         };
