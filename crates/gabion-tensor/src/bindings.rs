@@ -29,6 +29,11 @@ impl Symbol {
         })
     }
 
+    /// A symbol that no user can name: for proofs only.
+    pub(crate) fn fresh(index: usize) -> Symbol {
+        Symbol(Arc::from(format!("#{index}")))
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.0

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use error::DimError;
 pub(crate) use interval::Interval;
-pub(crate) use polynomial::{Atom, Monomial, Sum, Term};
+pub(crate) use polynomial::{Atom, Monomial, Sum, Term, gcd, primitive};
 pub(crate) use text::Parser;
 
 use crate::bindings::Symbol;

@@ -352,3 +352,21 @@ pub(crate) fn gcd(a: i64, b: i64) -> i64 {
     }
     a
 }
+
+/// The sum with the common divisor of its terms divided out: zero where the sum is. None if the constant is no multiple of that
+/// divisor, and then the sum is never zero.
+pub(crate) fn primitive(sum: &Dim) -> Option<Dim> {
+    let (terms, constant) = sum.parts().ok()?;
+    let content = terms.iter().fold(0, |g, term| gcd(g, term.coefficient));
+    if content <= 1 {
+        return Some(sum.clone());
+    }
+    if constant % content != 0 {
+        return None;
+    }
+    let terms = terms.iter().cloned().map(|mut term| {
+        term.coefficient /= content;
+        term
+    });
+    Dim::from_terms(terms.collect(), constant / content).ok()
+}

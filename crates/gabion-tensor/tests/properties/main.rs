@@ -3,3 +3,4 @@
 
 mod dims;
 mod expression;
+mod relations;
