@@ -48,5 +48,8 @@ fn graphs_in_the_documentation_are_canonical() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
-    assert!(n_blocks >= 3, "expected at least 3 blocks, found {n_blocks}: is the fence `gir`?");
+    assert!(
+        n_blocks >= 3,
+        "expected at least 3 blocks, found {n_blocks}: is the fence `gir`?"
+    );
 }

@@ -46,7 +46,11 @@ const EXPECT: &str = "\n// expect:\n";
 
 impl Case {
     fn read(path: &Path) -> Result<Self, String> {
-        let name = path.strip_prefix(repository()).unwrap_or(path).display().to_string();
+        let name = path
+            .strip_prefix(repository())
+            .unwrap_or(path)
+            .display()
+            .to_string();
         let whole = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
         let kind = whole
             .lines()
@@ -58,7 +62,13 @@ impl Case {
             Some((text, expect)) => (format!("{text}\n"), Some(expect.to_owned())),
             None => (whole, None),
         };
-        Ok(Self { name, path: path.to_path_buf(), kind, text, expect })
+        Ok(Self {
+            name,
+            path: path.to_path_buf(),
+            kind,
+            text,
+            expect,
+        })
     }
 
     /// The graph.
@@ -83,7 +93,10 @@ impl Case {
             let whole = format!("{}{EXPECT}{printed}", self.text.trim_end_matches('\n'));
             return fs::write(&self.path, whole).map_err(|e| format!("{}: {e}", self.name));
         }
-        Err(format!("{}: expected\n{expected}\nprinted\n{printed}", self.name))
+        Err(format!(
+            "{}: expected\n{expected}\nprinted\n{printed}",
+            self.name
+        ))
     }
 
     fn run(&self) -> Result<(), String> {
@@ -92,7 +105,8 @@ impl Case {
             ("parse_error", "") => errors::run(self),
             ("verify", "") => verify::run(self),
             ("pass", name) => {
-                let result = passes::run(name, self.parse()?).map_err(|e| format!("{}: {e}", self.name))?;
+                let result =
+                    passes::run(name, self.parse()?).map_err(|e| format!("{}: {e}", self.name))?;
                 self.compare(&result.to_text(), None)
             }
             _ => Err(format!("{}: unknown sub-test `{}`", self.name, self.kind)),
@@ -101,7 +115,9 @@ impl Case {
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             files(&path, found);
@@ -116,11 +132,26 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[track_caller]
 fn run_folder(folder: &str, at_least: usize) {
     let mut found = Vec::new();
-    files(&repository().join("tests/filetests").join(folder), &mut found);
-    assert!(found.len() >= at_least, "{folder}: expected at least {at_least} files, found {}", found.len());
-    let failures: Vec<String> =
-        found.iter().filter_map(|path| Case::read(path).and_then(|case| case.run()).err()).collect();
-    assert!(failures.is_empty(), "{} of {} failed\n\n{}", failures.len(), found.len(), failures.join("\n\n"));
+    files(
+        &repository().join("tests/filetests").join(folder),
+        &mut found,
+    );
+    assert!(
+        found.len() >= at_least,
+        "{folder}: expected at least {at_least} files, found {}",
+        found.len()
+    );
+    let failures: Vec<String> = found
+        .iter()
+        .filter_map(|path| Case::read(path).and_then(|case| case.run()).err())
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} failed\n\n{}",
+        failures.len(),
+        found.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
@@ -159,8 +190,24 @@ fn a_wrong_expectation_fails() {
     assert!(case("text", good, Some("graph @h")).run().is_err());
     assert!(case("parse_error", good, None).run().is_err());
     assert!(case("parse_error", bad, None).run().is_ok());
-    assert!(case("parse_error", &bad.replace("is not defined", "is wrong"), None).run().is_err());
-    assert!(case("parse_error", &bad.replace("// error: is not defined", ""), None).run().is_err());
+    assert!(
+        case(
+            "parse_error",
+            &bad.replace("is not defined", "is wrong"),
+            None
+        )
+        .run()
+        .is_err()
+    );
+    assert!(
+        case(
+            "parse_error",
+            &bad.replace("// error: is not defined", ""),
+            None
+        )
+        .run()
+        .is_err()
+    );
     assert!(case("verify", good, None).run().is_err());
     assert!(case("pass no_such_pass", good, Some(good)).run().is_err());
     assert!(case("tekst", good, None).run().is_err());

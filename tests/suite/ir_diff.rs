@@ -21,15 +21,23 @@ graph @old(%x: f32[n, 4]) -> (f32[n, 4]) {
 
 #[test]
 fn names_and_numbers_are_no_difference() {
-    let renamed = OLD.replace("%1", "%relu").replace("%4", "%7").replace("@old", "@new");
+    let renamed = OLD
+        .replace("%1", "%relu")
+        .replace("%4", "%7")
+        .replace("@old", "@new");
     let difference = diff(&parse(OLD), &parse(&renamed));
     assert!(difference.is_equal(), "{difference}");
-    assert_eq!(difference.to_string(), "the graphs @old and @new are equal\n");
+    assert_eq!(
+        difference.to_string(),
+        "the graphs @old and @new are equal\n"
+    );
 }
 
 #[test]
 fn a_changed_attribute_changes_one_line() {
-    let new = OLD.replace("@old", "@new").replace("matmul %x, %w", "matmul %x, %w {transpose_b = true}");
+    let new = OLD
+        .replace("@old", "@new")
+        .replace("matmul %x, %w", "matmul %x, %w {transpose_b = true}");
     let difference = diff(&parse(OLD), &parse(&new));
     let expected = "\
 --- @old
@@ -49,7 +57,11 @@ fn a_changed_attribute_changes_one_line() {
 fn a_node_put_in_between_adds_one_line() {
     let new = OLD.replace("%3 = exp %2", "%5 = tanh %2 : f32[n, 4]\n  %3 = exp %5");
     let difference = diff(&parse(OLD), &parse(&new));
-    let added: Vec<_> = difference.lines.iter().filter(|l| matches!(l, DiffLine::Added(_))).collect();
+    let added: Vec<_> = difference
+        .lines
+        .iter()
+        .filter(|l| matches!(l, DiffLine::Added(_)))
+        .collect();
     assert_eq!(difference.added.len(), 1, "{difference}");
     assert!(difference.removed.is_empty(), "{difference}");
     // The new node, and its user whose operand changed.
@@ -58,19 +70,37 @@ fn a_node_put_in_between_adds_one_line() {
 
 #[test]
 fn a_removed_node_is_removed() {
-    let new = OLD.replace("  %2 = neg %1 : f32[n, 4]\n", "").replace("exp %2", "exp %1");
+    let new = OLD
+        .replace("  %2 = neg %1 : f32[n, 4]\n", "")
+        .replace("exp %2", "exp %1");
     let difference = diff(&parse(OLD), &parse(&new));
-    assert_eq!((difference.added.len(), difference.removed.len()), (0, 1), "{difference}");
+    assert_eq!(
+        (difference.added.len(), difference.removed.len()),
+        (0, 1),
+        "{difference}"
+    );
     assert!(difference.to_string().contains("- %old."), "{difference}");
 }
 
 #[test]
 fn inputs_outputs_types_relations_and_guards_show() {
     for (from, to, line) in [
-        ("(%x: f32[n, 4])", "(donate %x: f32[n, 4])", "+ donate %x: f32[n, 4]"),
+        (
+            "(%x: f32[n, 4])",
+            "(donate %x: f32[n, 4])",
+            "+ donate %x: f32[n, 4]",
+        ),
         ("return y", "return z", "+ return z"),
-        ("[n, 4])  {", "[n, 4]) where n % 2 == 0 {", "+ where n % 2 == 0"),
-        ("  return", "  guard n == 4 \"a rule\"\n  return", "+ guard n == 4 \"a rule\""),
+        (
+            "[n, 4])  {",
+            "[n, 4]) where n % 2 == 0 {",
+            "+ where n % 2 == 0",
+        ),
+        (
+            "  return",
+            "  guard n == 4 \"a rule\"\n  return",
+            "+ guard n == 4 \"a rule\"",
+        ),
         ("f32[n", "f32[m", "+ %x: f32[m, 4]"),
     ] {
         let old = OLD.replace("[n, 4]) {", "[n, 4])  {");
@@ -78,6 +108,9 @@ fn inputs_outputs_types_relations_and_guards_show() {
         assert_ne!(old, new, "{from}");
         let difference = diff(&parse(&old), &parse(&new));
         assert!(!difference.is_equal());
-        assert!(difference.to_string().contains(line), "{from}: {difference}");
+        assert!(
+            difference.to_string().contains(line),
+            "{from}: {difference}"
+        );
     }
 }

@@ -20,7 +20,9 @@ fn f32s(shape: &[usize], values: &[f32]) -> HostTensor {
 }
 
 fn tensors<const N: usize>(of: [(&str, HostTensor); N]) -> Tensors {
-    of.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect()
+    of.into_iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+        .collect()
 }
 
 const STACK: &str = "\
@@ -35,7 +37,10 @@ graph @stack(%x: f32[tokens, 2]) -> (f32[tokens, 3], f32[tokens, 2], f32[tokens,
 ";
 
 fn stack_weights() -> Tensors {
-    tensors([("q", f32s(&[2, 2], &[1.0, 2.0, 3.0, 4.0])), ("k", f32s(&[1, 2], &[10.0, 100.0]))])
+    tensors([
+        ("q", f32s(&[2, 2], &[1.0, 2.0, 3.0, 4.0])),
+        ("k", f32s(&[1, 2], &[10.0, 100.0])),
+    ])
 }
 
 #[test]
@@ -43,9 +48,18 @@ fn a_stacked_matmul_has_the_numbers_of_its_parts() {
     let inputs = tensors([("x", f32s(&[2, 2], &[1.0, 1.0, 2.0, -1.0]))]);
     let result = evaluate(&parse(STACK), &inputs, &stack_weights()).expect("it evaluates");
     assert_eq!(result.outputs.keys().collect::<Vec<_>>(), ["y", "a", "k"]);
-    assert_eq!(result.outputs["y"].to_f32_vec().expect("f32"), [3.0, 7.0, 110.0, 0.0, 2.0, -80.0]);
-    assert_eq!(result.outputs["a"].to_f32_vec().expect("f32"), [3.0, 7.0, 0.0, 2.0]);
-    assert_eq!(result.outputs["k"].to_f32_vec().expect("f32"), [110.0, -80.0]);
+    assert_eq!(
+        result.outputs["y"].to_f32_vec().expect("f32"),
+        [3.0, 7.0, 110.0, 0.0, 2.0, -80.0]
+    );
+    assert_eq!(
+        result.outputs["a"].to_f32_vec().expect("f32"),
+        [3.0, 7.0, 0.0, 2.0]
+    );
+    assert_eq!(
+        result.outputs["k"].to_f32_vec().expect("f32"),
+        [110.0, -80.0]
+    );
     assert_eq!(result.bindings.get("tokens"), Some(2));
 }
 
@@ -55,15 +69,39 @@ fn inputs_are_checked() {
         "graph @g(%x: f32[n, 2], %y: f32[n, 2], %z: f32[2*n]) -> (f32[n, 2]) {\n  %s = add %x, %y : f32[n, 2]\n  return %s\n}\n",
     );
     let good = || {
-        tensors([("x", f32s(&[1, 2], &[0.0; 2])), ("y", f32s(&[1, 2], &[0.0; 2])), ("z", f32s(&[2], &[0.0; 2]))])
+        tensors([
+            ("x", f32s(&[1, 2], &[0.0; 2])),
+            ("y", f32s(&[1, 2], &[0.0; 2])),
+            ("z", f32s(&[2], &[0.0; 2])),
+        ])
     };
     assert!(evaluate(&graph, &good(), &Tensors::new()).is_ok());
     let cases = [
-        ("x", None, "input `x`: expected a tensor f32[n, 2], found none"),
-        ("xx", Some(f32s(&[1], &[0.0])), "input `xx`: the graph has no such input; the nearest name is `x`"),
-        ("x", Some(f32s(&[2], &[0.0; 2])), "input `x`: expected f32[n, 2], found f32[2]"),
-        ("x", Some(HostTensor::zeros(DType::I32, &[1, 2]).expect("zeros")), "expected f32[n, 2], found i32[1, 2]"),
-        ("y", Some(f32s(&[3, 2], &[0.0; 6])), "`n` is 3 at axis 0 of input `y`, but 1 at axis 0 of input `x`"),
+        (
+            "x",
+            None,
+            "input `x`: expected a tensor f32[n, 2], found none",
+        ),
+        (
+            "xx",
+            Some(f32s(&[1], &[0.0])),
+            "input `xx`: the graph has no such input; the nearest name is `x`",
+        ),
+        (
+            "x",
+            Some(f32s(&[2], &[0.0; 2])),
+            "input `x`: expected f32[n, 2], found f32[2]",
+        ),
+        (
+            "x",
+            Some(HostTensor::zeros(DType::I32, &[1, 2]).expect("zeros")),
+            "expected f32[n, 2], found i32[1, 2]",
+        ),
+        (
+            "y",
+            Some(f32s(&[3, 2], &[0.0; 6])),
+            "`n` is 3 at axis 0 of input `y`, but 1 at axis 0 of input `x`",
+        ),
         ("y", Some(f32s(&[1, 3], &[0.0; 3])), "input `y`"),
         ("z", Some(f32s(&[3], &[0.0; 3])), "input `z`"),
     ];
@@ -84,14 +122,32 @@ fn weights_are_checked() {
     let inputs = tensors([("x", f32s(&[1, 2], &[1.0, 1.0]))]);
     let mut weights = stack_weights();
     weights.remove("k");
-    let error = evaluate(&parse(STACK), &inputs, &weights).expect_err("no k").to_string();
-    assert!(error.contains("weight `k`: expected f32[1, 2], found no such tensor"), "{error}");
+    let error = evaluate(&parse(STACK), &inputs, &weights)
+        .expect_err("no k")
+        .to_string();
+    assert!(
+        error.contains("weight `k`: expected f32[1, 2], found no such tensor"),
+        "{error}"
+    );
     weights.insert("k".to_owned(), f32s(&[2, 1], &[0.0; 2]));
-    let error = evaluate(&parse(STACK), &inputs, &weights).expect_err("wrong shape").to_string();
-    assert!(error.contains("weight `k`: expected f32[1, 2], found f32[2, 1]"), "{error}");
-    weights.insert("k".to_owned(), HostTensor::zeros(DType::F16, &[1, 2]).expect("zeros"));
-    let error = evaluate(&parse(STACK), &inputs, &weights).expect_err("wrong dtype").to_string();
-    assert!(error.contains("weight `k`: expected f32[1, 2], found f16[1, 2]"), "{error}");
+    let error = evaluate(&parse(STACK), &inputs, &weights)
+        .expect_err("wrong shape")
+        .to_string();
+    assert!(
+        error.contains("weight `k`: expected f32[1, 2], found f32[2, 1]"),
+        "{error}"
+    );
+    weights.insert(
+        "k".to_owned(),
+        HostTensor::zeros(DType::F16, &[1, 2]).expect("zeros"),
+    );
+    let error = evaluate(&parse(STACK), &inputs, &weights)
+        .expect_err("wrong dtype")
+        .to_string();
+    assert!(
+        error.contains("weight `k`: expected f32[1, 2], found f16[1, 2]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -100,8 +156,13 @@ fn relations_and_guards_are_checked() {
         "graph @g(%x: f32[n], %y: f32[m]) -> (f32[n]) where n % 2 == 0 {\n  %s = add %x, %y : f32[n]\n  return %s\n}\n",
     );
     let run = |n: usize, m: usize| {
-        let inputs = tensors([("x", f32s(&[n], &vec![0.0; n])), ("y", f32s(&[m], &vec![0.0; m]))]);
-        evaluate(&graph, &inputs, &Tensors::new()).map(|_| ()).map_err(|e| e.to_string())
+        let inputs = tensors([
+            ("x", f32s(&[n], &vec![0.0; n])),
+            ("y", f32s(&[m], &vec![0.0; m])),
+        ]);
+        evaluate(&graph, &inputs, &Tensors::new())
+            .map(|_| ())
+            .map_err(|e| e.to_string())
     };
     assert_eq!(run(2, 2), Ok(()));
     let error = run(3, 3).expect_err("n is odd");
@@ -113,9 +174,15 @@ fn relations_and_guards_are_checked() {
 /// The errors of an operator name its node.
 #[test]
 fn an_operators_error_names_its_node() {
-    let graph = parse("graph @g(%x: i32[n], %y: i32[n]) -> (i32[n]) {\n  %q = floor_div %x, %y : i32[n]\n  return %q\n}\n");
+    let graph = parse(
+        "graph @g(%x: i32[n], %y: i32[n]) -> (i32[n]) {\n  %q = floor_div %x, %y : i32[n]\n  return %q\n}\n",
+    );
     let ints = |v: i32| HostTensor::from_slice(&[1], &[v]).expect("a tensor");
-    let error = evaluate(&graph, &tensors([("x", ints(1)), ("y", ints(0))]), &Tensors::new());
+    let error = evaluate(
+        &graph,
+        &tensors([("x", ints(1)), ("y", ints(0))]),
+        &Tensors::new(),
+    );
     let error = error.expect_err("division by zero").to_string();
     assert!(error.starts_with("floor_div at %q: "), "{error}");
 }
@@ -123,7 +190,10 @@ fn an_operators_error_names_its_node() {
 #[test]
 fn dead_nodes_are_run_only_when_everything_is_asked_for() {
     let text = "graph @g(%x: i32[n]) -> (i32[n]) {\n  %y = neg %x : i32[n]\n  %dead = floor_div %x, %x : i32[n]\n  return %y\n}\n";
-    let inputs = tensors([("x", HostTensor::from_slice(&[1], &[0i32]).expect("a tensor"))]);
+    let inputs = tensors([(
+        "x",
+        HostTensor::from_slice(&[1], &[0i32]).expect("a tensor"),
+    )]);
     assert!(evaluate(&parse(text), &inputs, &Tensors::new()).is_ok());
     assert!(evaluate_all(&parse(text), &inputs, &Tensors::new()).is_err());
 }
@@ -136,12 +206,21 @@ fn samples_satisfy_relations_and_guards_and_can_be_steered() {
     );
     let samples = sample_inputs(&graph, 7, &SampleOptions::default()).expect("samples");
     // `cap` and `past` stand in `cap - past` alone, so that no shape tells them.
-    let untold = evaluate(&graph, &samples.inputs, &samples.weights).expect_err("unknown symbols").to_string();
-    assert!(untold.contains("no shape tells `cap` or `past`"), "{untold}");
+    let untold = evaluate(&graph, &samples.inputs, &samples.weights)
+        .expect_err("unknown symbols")
+        .to_string();
+    assert!(
+        untold.contains("no shape tells `cap` or `past`"),
+        "{untold}"
+    );
     let evaluator = Evaluator::new(&graph).with_bindings(samples.bindings.clone());
-    evaluator.run(&samples.inputs, &samples.weights).expect("they are valid");
+    evaluator
+        .run(&samples.inputs, &samples.weights)
+        .expect("they are valid");
     let get = |name: &str| samples.bindings.get(name).expect("a value");
-    assert!(get("tokens") % 16 == 0 && get("k") == 4096 && get("seq") == get("tokens") + get("past"));
+    assert!(
+        get("tokens") % 16 == 0 && get("k") == 4096 && get("seq") == get("tokens") + get("past")
+    );
     let again = sample_inputs(&graph, 7, &SampleOptions::default()).expect("samples");
     assert!(again.inputs["x"].bitwise_eq(&samples.inputs["x"]));
     let mut options = SampleOptions::default();
@@ -149,7 +228,13 @@ fn samples_satisfy_relations_and_guards_and_can_be_steered() {
     options.ranges.insert("ids".to_owned(), 100..101);
     let steered = sample_inputs(&graph, 7, &options).expect("samples");
     assert_eq!(steered.inputs["x"].shape(), [48, 4]);
-    assert!(steered.inputs["ids"].to_i64_vec().expect("ints").iter().all(|&id| id == 100));
+    assert!(
+        steered.inputs["ids"]
+            .to_i64_vec()
+            .expect("ints")
+            .iter()
+            .all(|&id| id == 100)
+    );
     options.symbols.insert("tokens".to_owned(), 47);
     assert!(sample_inputs(&graph, 7, &options).is_err());
 }
@@ -164,7 +249,13 @@ fn sampled_weights_are_scaled() {
     let w = samples.weights["w"].to_f32_vec().expect("f32");
     let variance = w.iter().map(|x| x * x).sum::<f32>() / w.len() as f32;
     assert!((variance * 256.0 - 1.0).abs() < 0.1, "{variance}");
-    assert!(samples.weights["s"].to_f32_vec().expect("f32").iter().all(|s| (0.5..1.5).contains(s)));
+    assert!(
+        samples.weights["s"]
+            .to_f32_vec()
+            .expect("f32")
+            .iter()
+            .all(|s| (0.5..1.5).contains(s))
+    );
     assert!(evaluate(&graph, &samples.inputs, &samples.weights).is_ok());
 }
 

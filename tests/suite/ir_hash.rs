@@ -19,7 +19,10 @@ graph @g(%x: f32[n, 4], %z: f32[n, 4]) -> (f32[n, 8]) where n % 2 == 0 {
 #[test]
 fn names_of_values_scopes_and_the_graph_do_not_count() {
     let base = graph_hash(&parse(BASE));
-    let renamed = BASE.replace("%h", "%hidden").replace("%r", "%5").replace(" in \"layers.0\"", "");
+    let renamed = BASE
+        .replace("%h", "%hidden")
+        .replace("%r", "%5")
+        .replace(" in \"layers.0\"", "");
     assert_eq!(graph_hash(&parse(&renamed)), base);
     assert_eq!(graph_hash(&parse(&BASE.replace("@g", "@other"))), base);
 }
@@ -33,7 +36,10 @@ fn everything_else_counts() {
         ("n % 2", "n % 4"),
         ("%z: f32", "donate %z: f32"),
         ("%w : f32[n, 4]", "%w {transpose_b = true} : f32[n, 4]"),
-        ("(%x: f32[n, 4], %z: f32[n, 4])", "(%z: f32[n, 4], %x: f32[n, 4])"),
+        (
+            "(%x: f32[n, 4], %z: f32[n, 4])",
+            "(%z: f32[n, 4], %x: f32[n, 4])",
+        ),
         ("  return", "  %dead = neg %x : f32[n, 4]\n  return"),
         ("  %r", "  guard n == 6 \"a rule\"\n  %r"),
     ];
@@ -59,7 +65,10 @@ fn sharing_counts() {
 #[test]
 fn the_hash_is_stable() {
     let text = "graph @g(%x: f32[n]) -> (f32[n]) {\n  %y = relu %x : f32[n]\n  return %y\n}\n";
-    assert_eq!(graph_hash(&parse(text)).to_string(), "095ffa6c1ca8c6cd0076d35d64860d08");
+    assert_eq!(
+        graph_hash(&parse(text)).to_string(),
+        "095ffa6c1ca8c6cd0076d35d64860d08"
+    );
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn a_document_is_the_graph_that_its_text_is() {
     let graph = Graph::from_json(&document()).expect("a graph");
     assert_eq!(graph.to_text(), text);
     assert_eq!(graph.to_json(), document());
-    let through_serde: Graph = serde_json::from_str(&serde_json::to_string(&graph).expect("JSON")).expect("a graph");
+    let through_serde: Graph =
+        serde_json::from_str(&serde_json::to_string(&graph).expect("JSON")).expect("a graph");
     assert!(through_serde == graph);
 }
 
@@ -31,12 +32,28 @@ fn a_document_is_the_graph_that_its_text_is() {
 fn wrong_documents_are_refused_with_their_place() {
     let cases: [(&str, Json, &str); 9] = [
         ("/version", json!(2), "version: expected 1, found 2"),
-        ("/nodes/1/op", json!("matmull"), "node 1 (%0 = matmull): `matmull` is no operator"),
-        ("/nodes/1/operands/1", json!("%v"), "`%v` is not defined before this"),
-        ("/nodes/1/types/0", json!("f32[n, 5]"), "expected f32[n, 4], found f32[n, 5]"),
+        (
+            "/nodes/1/op",
+            json!("matmull"),
+            "node 1 (%0 = matmull): `matmull` is no operator",
+        ),
+        (
+            "/nodes/1/operands/1",
+            json!("%v"),
+            "`%v` is not defined before this",
+        ),
+        (
+            "/nodes/1/types/0",
+            json!("f32[n, 5]"),
+            "expected f32[n, 4], found f32[n, 5]",
+        ),
         ("/nodes/1/results/0", json!("%w"), "`%w` is defined twice"),
         ("/nodes/1/results/0", json!("y"), "expected `%y`, found `y`"),
-        ("/outputs/0/name", json!("a b"), "output `a b`: expected an identifier"),
+        (
+            "/outputs/0/name",
+            json!("a b"),
+            "output `a b`: expected an identifier",
+        ),
         ("/outputs", json!([]), "expected an output, found none"),
         ("/nodes/0/attrs/nama", json!("w"), "unknown field `nama`"),
     ];
@@ -54,5 +71,10 @@ fn wrong_documents_are_refused_with_their_place() {
     }
     let mut extra = document();
     extra["colour"] = json!("red");
-    assert!(Graph::from_json(&extra).expect_err("extra field").to_string().contains("colour"));
+    assert!(
+        Graph::from_json(&extra)
+            .expect_err("extra field")
+            .to_string()
+            .contains("colour")
+    );
 }

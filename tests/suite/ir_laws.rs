@@ -29,6 +29,23 @@ pub(crate) fn laws(graph: &Graph) {
     assert!(difference.is_equal(), "{difference}");
 }
 
+/// The JSON pointer of every value in a document.
+fn pointers(json: &serde_json::Value, at: String, out: &mut Vec<String>) {
+    let children: Vec<(String, &serde_json::Value)> = match json {
+        serde_json::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (i.to_string(), v))
+            .collect(),
+        serde_json::Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        pointers(child, format!("{at}/{key}"), out);
+    }
+    out.push(at);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -73,6 +90,29 @@ proptest! {
         }
     }
 
+    /// One place of a JSON document is replaced: it is read, or refused, and what is read is valid.
+    #[test]
+    fn damaged_json_never_panics(steps in steps(), at in any::<prop::sample::Index>(), what in 0usize..8) {
+        let mut json = random_graph(&steps).to_json();
+        let mut places = Vec::new();
+        pointers(&json, String::new(), &mut places);
+        let place = &places[at.index(places.len())];
+        let old = json.pointer_mut(place).expect("a place of this document");
+        *old = match what {
+            0 => serde_json::Value::Null,
+            1 => serde_json::json!([]),
+            2 => serde_json::json!({}),
+            3 => serde_json::json!("%x0"),
+            4 => serde_json::json!(-1),
+            5 => serde_json::json!("f32[]"),
+            6 => serde_json::json!("input"),
+            _ => serde_json::json!([old.clone(), old.clone()]),
+        };
+        if let Ok(graph) = Graph::from_json(&json) {
+            laws(&graph);
+        }
+    }
+
     #[test]
     fn any_text_never_panics(text in "[ -~\\n]{0,200}") {
         prop_assert!(Graph::parse(&text).is_err());
@@ -112,14 +152,25 @@ fn random_graphs_are_rich() {
         let steps: Vec<_> = (0..40)
             .map(|_| {
                 let bits = sampler.bits();
-                (bits as u16, (bits >> 16) as u16, (bits >> 32) as u16, (bits >> 48) as u16)
+                (
+                    bits as u16,
+                    (bits >> 16) as u16,
+                    (bits >> 32) as u16,
+                    (bits >> 48) as u16,
+                )
             })
             .collect();
         let mut graph = random_graph(&steps);
         nodes += graph.len();
         guards += graph.guards().len();
-        multi += graph.node_ids().filter(|id| graph.node(*id).results.len() > 1).count();
+        multi += graph
+            .node_ids()
+            .filter(|id| graph.node(*id).results.len() > 1)
+            .count();
         dead += graph.remove_dead();
     }
-    assert!(nodes > 50 * 15 && guards > 20 && dead > 50 && multi > 20, "{nodes} {guards} {dead} {multi}");
+    assert!(
+        nodes > 50 * 15 && guards > 20 && dead > 50 && multi > 20,
+        "{nodes} {guards} {dead} {multi}"
+    );
 }

@@ -6,13 +6,18 @@ use gabion_ir::{Graph, Value};
 use crate::random_graph::{add, add_input};
 
 fn op(word: &str) -> gabion_ir::Op {
-    gabion_ir::Op::from_word(word, Default::default()).expect("a word").expect("no attributes")
+    gabion_ir::Op::from_word(word, Default::default())
+        .expect("a word")
+        .expect("no attributes")
 }
 
 #[test]
 fn an_empty_graph_has_no_output() {
     let errors = verify(&Graph::new("empty")).expect_err("no output");
-    assert_eq!(errors.to_string(), "graph @empty: 1 error\n  expected an output, found none");
+    assert_eq!(
+        errors.to_string(),
+        "graph @empty: 1 error\n  expected an output, found none"
+    );
 }
 
 #[test]
@@ -31,7 +36,10 @@ fn a_missing_guard_is_named() {
     let id = bare.add_node(graph.node(sum).clone(), &[a, b]);
     bare.push_output("y", Value::new(id, 0));
     let errors = verify(&bare).expect_err("the guard is missing").to_string();
-    assert!(errors.contains("expected the guard") && errors.contains("%0 = add %a, %b"), "{errors}");
+    assert!(
+        errors.contains("expected the guard") && errors.contains("%0 = add %a, %b"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -45,8 +53,17 @@ fn all_errors_come_out_together_and_a_broken_graph_still_prints() {
     graph.set_operand(b, 5, Value::new(x.node, 3));
     let errors = verify(&graph).expect_err("broken");
     let text = errors.to_string();
-    assert!(text.contains("expected no cycle, found one of 2 nodes"), "{text}");
-    assert!(text.contains("operand 5: expected one of 1 results, found result 3"), "{text}");
-    assert!(text.contains("operand numbers: expected 0..2, found [0, 5]"), "{text}");
+    assert!(
+        text.contains("expected no cycle, found one of 2 nodes"),
+        "{text}"
+    );
+    assert!(
+        text.contains("operand 5: expected one of 1 results, found result 3"),
+        "{text}"
+    );
+    assert!(
+        text.contains("operand numbers: expected 0..2, found [0, 5]"),
+        "{text}"
+    );
     assert!(graph.to_text().starts_with("graph @g("));
 }

@@ -37,9 +37,21 @@ const CHOICES: &[(&str, usize, &str)] = &[
     ("reshape", 1, r#"{"shape": [2, "tokens", 2]}"#),
     ("weight", 0, r#"{"name": "w"}"#),
     ("weight", 0, r#"{"name": "layers.0.\"b\" \\ é.weight"}"#),
-    ("constant", 0, r#"{"dtype": "f32", "shape": [2, 2], "value": [1.5, -0.0, 1e-40, "inf"]}"#),
-    ("constant", 0, r#"{"dtype": "i64", "shape": [], "value": -7}"#),
-    ("constant", 0, r#"{"dtype": "bool", "shape": [3], "value": [true, false, true]}"#),
+    (
+        "constant",
+        0,
+        r#"{"dtype": "f32", "shape": [2, 2], "value": [1.5, -0.0, 1e-40, "inf"]}"#,
+    ),
+    (
+        "constant",
+        0,
+        r#"{"dtype": "i64", "shape": [], "value": -7}"#,
+    ),
+    (
+        "constant",
+        0,
+        r#"{"dtype": "bool", "shape": [3], "value": [true, false, true]}"#,
+    ),
 ];
 
 fn attrs(json: &str) -> gabion_ir::op::Attrs {
@@ -47,19 +59,37 @@ fn attrs(json: &str) -> gabion_ir::op::Attrs {
 }
 
 /// Adds a node if the type rule takes the operands.
-pub(crate) fn add(graph: &mut Graph, op: Op, operands: &[Value], declared: Option<&[TensorType]>) -> Option<NodeId> {
-    let types: Vec<TensorType> = operands.iter().map(|v| graph.value_type(*v).clone()).collect();
+pub(crate) fn add(
+    graph: &mut Graph,
+    op: Op,
+    operands: &[Value],
+    declared: Option<&[TensorType]>,
+) -> Option<NodeId> {
+    let types: Vec<TensorType> = operands
+        .iter()
+        .map(|v| graph.value_type(*v).clone())
+        .collect();
     let mut cx = InferCx::new(graph.relations(), declared);
     let results = op.infer(&types, &mut cx).ok()?;
     for guard in cx.into_guards() {
         graph.add_guard(guard);
     }
-    let node = Node { op, results, names: Default::default(), scope: None, loc: None };
+    let node = Node {
+        op,
+        results,
+        names: Default::default(),
+        scope: None,
+        loc: None,
+    };
     Some(graph.add_node(node, operands))
 }
 
 pub(crate) fn add_input(graph: &mut Graph, name: &str, ty: TensorType, donated: bool) -> Value {
-    let op = Input { name: name.into(), donated }.into();
+    let op = Input {
+        name: name.into(),
+        donated,
+    }
+    .into();
     let id = add(graph, op, &[], Some(&[ty])).expect("an input takes its stated type");
     let value = Value::new(id, 0);
     graph.set_name(value, name);
@@ -71,23 +101,45 @@ pub(crate) fn add_input(graph: &mut Graph, name: &str, ty: TensorType, donated: 
 pub(crate) fn random_graph(steps: &[Step]) -> Graph {
     let mut graph = Graph::new("random");
     let relation = "tokens % 2 == 0".parse().expect("a constraint");
-    graph.relations_mut().declare(relation).expect("it can hold");
-    let inputs = ["f32[tokens, 4]", "f32[seq, 4]", "f32[4, 4]", "i32[2*tokens, 4]", "f32[]", "f32[4]"];
+    graph
+        .relations_mut()
+        .declare(relation)
+        .expect("it can hold");
+    let inputs = [
+        "f32[tokens, 4]",
+        "f32[seq, 4]",
+        "f32[4, 4]",
+        "i32[2*tokens, 4]",
+        "f32[]",
+        "f32[4]",
+    ];
     let mut values: Vec<Value> = Vec::new();
     for (i, ty) in inputs.iter().enumerate() {
-        values.push(add_input(&mut graph, &format!("x{i}"), ty.parse().expect("a type"), i == 1));
+        values.push(add_input(
+            &mut graph,
+            &format!("x{i}"),
+            ty.parse().expect("a type"),
+            i == 1,
+        ));
     }
     for (n, &(choice, a, b, style)) in steps.iter().enumerate() {
         let (word, arity, json) = CHOICES[choice as usize % CHOICES.len()];
-        let Some(Ok(op)) = Op::from_word(word, attrs(json)) else { continue };
+        let Some(Ok(op)) = Op::from_word(word, attrs(json)) else {
+            continue;
+        };
         let known = matches!(&op, Op::Weight(w) if graph.weights().iter().any(|(name, _, _)| *name == w.name));
         let picks = [a, b, style];
-        let operands: Vec<Value> = picks[..arity].iter().map(|p| values[*p as usize % values.len()]).collect();
+        let operands: Vec<Value> = picks[..arity]
+            .iter()
+            .map(|p| values[*p as usize % values.len()])
+            .collect();
         let declared: [TensorType; 1] = ["f32[4, 4]".parse().expect("a type")];
         if known {
             continue;
         }
-        let Some(id) = add(&mut graph, op, &operands, Some(&declared)) else { continue };
+        let Some(id) = add(&mut graph, op, &operands, Some(&declared)) else {
+            continue;
+        };
         for result in 0..graph.node(id).results.len() {
             let value = Value::new(id, result as u32);
             if (style >> result) % 3 == 1 {
@@ -124,10 +176,19 @@ pub(crate) fn every_operator(seed: u64) -> Graph {
             let mut operands = Vec::new();
             for (i, arg) in sample.args.iter().enumerate() {
                 let ty = TensorType::new(arg.dtype(), arg.shape());
-                operands.push(add_input(&mut graph, &format!("{family}.{n}.{i}"), ty, false));
+                operands.push(add_input(
+                    &mut graph,
+                    &format!("{family}.{n}.{i}"),
+                    ty,
+                    false,
+                ));
             }
-            let id = add(&mut graph, sample.op.clone(), &operands, None)
-                .unwrap_or_else(|| panic!("{family}: the type rule refuses its own sample {:?}", sample.op));
+            let id = add(&mut graph, sample.op.clone(), &operands, None).unwrap_or_else(|| {
+                panic!(
+                    "{family}: the type rule refuses its own sample {:?}",
+                    sample.op
+                )
+            });
             graph.push_output(format!("{family}.{n}"), Value::new(id, 0));
         }
     }
@@ -139,13 +200,25 @@ pub(crate) fn rebuilt_with_other_ids(graph: &Graph) -> Graph {
     let mut other = Graph::new(&*graph.name);
     *other.relations_mut() = graph.relations().clone();
     let junk = gabion_ir::ops::Constant::scalar(DType::F32, 1.0).expect("f32 holds 1");
-    let types = junk.infer(&[], &mut InferCx::new(graph.relations(), None)).expect("a constant has a type");
+    let types = junk
+        .infer(&[], &mut InferCx::new(graph.relations(), None))
+        .expect("a constant has a type");
     let mut map = std::collections::BTreeMap::new();
     let mut dead = Vec::new();
     for id in graph.node_ids() {
-        let node = Node { op: junk.clone().into(), results: types.clone(), names: Default::default(), scope: None, loc: None };
+        let node = Node {
+            op: junk.clone().into(),
+            results: types.clone(),
+            names: Default::default(),
+            scope: None,
+            loc: None,
+        };
         dead.push(other.add_node(node, &[]));
-        let operands: Vec<Value> = graph.operands(id).iter().map(|v| Value::new(map[&v.node], v.result)).collect();
+        let operands: Vec<Value> = graph
+            .operands(id)
+            .iter()
+            .map(|v| Value::new(map[&v.node], v.result))
+            .collect();
         map.insert(id, other.add_node(graph.node(id).clone(), &operands));
     }
     for id in dead {
@@ -158,7 +231,10 @@ pub(crate) fn rebuilt_with_other_ids(graph: &Graph) -> Graph {
         other.push_input(input.name.clone(), map[&input.node]);
     }
     for output in graph.outputs() {
-        other.push_output(output.name.clone(), Value::new(map[&output.value.node], output.value.result));
+        other.push_output(
+            output.name.clone(),
+            Value::new(map[&output.value.node], output.value.result),
+        );
     }
     other
 }

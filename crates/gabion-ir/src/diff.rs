@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::graph::{Graph, NodeId, Value};
 use crate::hash::{StableHash, WeightNames, node_hashes};
+use crate::ops::Op;
 use crate::text::Names;
 use crate::text::print::{guard_text, input_text, node_text_with, output_text, sorted_guards};
 
@@ -48,7 +49,9 @@ pub struct Diff {
 impl Diff {
     /// True if the graphs compute the same, from the same inputs, to the same outputs.
     pub fn is_equal(&self) -> bool {
-        self.lines.iter().all(|line| matches!(line, DiffLine::Same(_)))
+        self.lines
+            .iter()
+            .all(|line| matches!(line, DiffLine::Same(_)))
     }
 }
 
@@ -58,26 +61,48 @@ pub fn diff(old: &Graph, new: &Graph) -> Diff {
     let new_names = Names::new(new);
     let old_names = old_names(old, &pairs, &new_names);
     let mut lines = Vec::new();
-    let list = |g: &Graph| g.relations().iter().map(|r| format!("where {r}")).collect::<Vec<_>>();
+    let list = |g: &Graph| {
+        g.relations()
+            .iter()
+            .map(|r| format!("where {r}"))
+            .collect::<Vec<_>>()
+    };
     diff_lists(&list(old), &list(new), &mut lines);
     let list = |g: &Graph, name: &dyn Fn(Value) -> String| -> Vec<String> {
-        (0..g.inputs().len()).map(|i| input_text(g, i, &name(Value::new(g.inputs()[i].node, 0)))).collect()
+        (0..g.inputs().len())
+            .map(|i| input_text(g, i, &name(Value::new(g.inputs()[i].node, 0))))
+            .collect()
     };
     let old_name = |v: Value| old_names.get(&v).cloned().unwrap_or_default();
     let new_name = |v: Value| new_names.get(v).to_owned();
     diff_lists(&list(old, &old_name), &list(new, &new_name), &mut lines);
-    let list = |g: &Graph| sorted_guards(g).into_iter().map(guard_text).collect::<Vec<_>>();
+    let list = |g: &Graph| {
+        sorted_guards(g)
+            .into_iter()
+            .map(guard_text)
+            .collect::<Vec<_>>()
+    };
     diff_lists(&list(old), &list(new), &mut lines);
     node_lines(old, new, &pairs, &old_names, &new_names, &mut lines);
     let list = |g: &Graph, name: &dyn Fn(Value) -> String| -> Vec<String> {
-        (0..g.outputs().len()).map(|i| format!("return {}", output_text(g, i, &name(g.outputs()[i].value)))).collect()
+        (0..g.outputs().len())
+            .map(|i| format!("return {}", output_text(g, i, &name(g.outputs()[i].value))))
+            .collect()
     };
     diff_lists(&list(old, &old_name), &list(new, &new_name), &mut lines);
     Diff {
         old_name: old.name.to_string(),
         new_name: new.name.to_string(),
-        removed: old.canonical_order().into_iter().filter(|id| !pairs.new_of.contains_key(id)).collect(),
-        added: new.canonical_order().into_iter().filter(|id| !pairs.old_of.contains_key(id)).collect(),
+        removed: old
+            .canonical_order()
+            .into_iter()
+            .filter(|id| !pairs.new_of.contains_key(id))
+            .collect(),
+        added: new
+            .canonical_order()
+            .into_iter()
+            .filter(|id| !pairs.old_of.contains_key(id))
+            .collect(),
         changed: pairs.changed,
         lines,
     }
@@ -92,7 +117,11 @@ struct Pairs {
 
 impl Pairs {
     fn new(old: &Graph, new: &Graph) -> Self {
-        let mut pairs = Self { new_of: FxHashMap::default(), old_of: FxHashMap::default(), changed: Vec::new() };
+        let mut pairs = Self {
+            new_of: FxHashMap::default(),
+            old_of: FxHashMap::default(),
+            changed: Vec::new(),
+        };
         let mut waiting: FxHashMap<StableHash, VecDeque<NodeId>> = FxHashMap::default();
         let new_hashes = node_hashes(new, WeightNames::Kept);
         for id in new.canonical_order() {
@@ -100,7 +129,10 @@ impl Pairs {
         }
         let old_hashes = node_hashes(old, WeightNames::Kept);
         for id in old.canonical_order() {
-            if let Some(twin) = waiting.get_mut(&old_hashes[&id]).and_then(VecDeque::pop_front) {
+            if let Some(twin) = waiting
+                .get_mut(&old_hashes[&id])
+                .and_then(VecDeque::pop_front)
+            {
                 pairs.join(id, twin);
             }
         }
@@ -161,7 +193,8 @@ fn node_lines(
     new_names: &Names,
     lines: &mut Vec<DiffLine>,
 ) {
-    let is_input = |g: &Graph, id: NodeId| g.inputs().iter().any(|i| i.node == id);
+    let is_input = |g: &Graph, id: NodeId| matches!(g.op(id), Op::Input(_));
+    let changed: FxHashSet<NodeId> = pairs.changed.iter().map(|(_, new)| *new).collect();
     let old_line = |id| node_text_with(old, id, &|v| old_names.get(&v).map_or("?", String::as_str));
     // Removed lines stand after the counterpart of the line that they stood after.
     let mut after: FxHashMap<Option<NodeId>, Vec<String>> = FxHashMap::default();
@@ -174,7 +207,14 @@ fn node_lines(
         }
     }
     let removed = |lines: &mut Vec<DiffLine>, anchor: Option<NodeId>| {
-        lines.extend(after.get(&anchor).into_iter().flatten().cloned().map(DiffLine::Removed));
+        lines.extend(
+            after
+                .get(&anchor)
+                .into_iter()
+                .flatten()
+                .cloned()
+                .map(DiffLine::Removed),
+        );
     };
     removed(lines, None);
     for &id in new_names.order() {
@@ -183,9 +223,8 @@ fn node_lines(
             match pairs.old_of.get(&id) {
                 None => lines.push(DiffLine::Added(line)),
                 Some(&twin) => {
-                    let changed = pairs.changed.contains(&(twin, id));
                     let before = old_line(twin);
-                    if changed && before != line {
+                    if changed.contains(&id) && before != line {
                         lines.extend([DiffLine::Removed(before), DiffLine::Added(line)]);
                     } else {
                         lines.push(DiffLine::Same(line));
@@ -213,14 +252,19 @@ fn diff_lists(old: &[String], new: &[String], lines: &mut Vec<DiffLine>) {
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_equal() {
-            return writeln!(f, "the graphs @{} and @{} are equal", self.old_name, self.new_name);
+            return writeln!(
+                f,
+                "the graphs @{} and @{} are equal",
+                self.old_name, self.new_name
+            );
         }
         writeln!(f, "--- @{}\n+++ @{}", self.old_name, self.new_name)?;
         let change = |line: &DiffLine| !matches!(line, DiffLine::Same(_));
         let mut shown = vec![false; self.lines.len()];
         for (i, line) in self.lines.iter().enumerate() {
             if change(line) {
-                shown[i.saturating_sub(CONTEXT)..(i + CONTEXT + 1).min(self.lines.len())].fill(true);
+                shown[i.saturating_sub(CONTEXT)..(i + CONTEXT + 1).min(self.lines.len())]
+                    .fill(true);
             }
         }
         let mut hidden = false;

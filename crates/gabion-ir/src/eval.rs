@@ -35,8 +35,14 @@ impl WeightSource for BTreeMap<String, HostTensor> {
     fn weight(&self, name: &str, ty: &TensorType) -> Result<HostTensor, EvalError> {
         let Some(tensor) = self.get(name) else {
             let near = crate::text::nearest(name, self.keys().map(String::as_str));
-            let hint = near.map(|n| format!("; the nearest name is `{n}`")).unwrap_or_default();
-            return Err(bind::wrong("weight", name, format!("expected {ty}, found no such tensor{hint}")));
+            let hint = near
+                .map(|n| format!("; the nearest name is `{n}`"))
+                .unwrap_or_default();
+            return Err(bind::wrong(
+                "weight",
+                name,
+                format!("expected {ty}, found no such tensor{hint}"),
+            ));
         };
         bind::check_dtype_and_rank("weight", name, ty, tensor)?;
         Ok(tensor.clone())
@@ -107,7 +113,8 @@ impl<'g> Evaluator<'g> {
             *uses.entry(output.value).or_default() += 1;
         }
         let mut live = Vec::new();
-        let mut needed: rustc_hash::FxHashSet<NodeId> = graph.outputs().iter().map(|o| o.value.node).collect();
+        let mut needed: rustc_hash::FxHashSet<NodeId> =
+            graph.outputs().iter().map(|o| o.value.node).collect();
         for &id in names.order().iter().rev() {
             if needed.contains(&id) {
                 live.push(id);
@@ -118,7 +125,13 @@ impl<'g> Evaluator<'g> {
             }
         }
         live.reverse();
-        Self { graph, names, live, uses, given: Bindings::new() }
+        Self {
+            graph,
+            names,
+            live,
+            uses,
+            given: Bindings::new(),
+        }
     }
 
     /// Gives values to symbols that no shape tells. A shape that tells another value is an error.
@@ -141,7 +154,11 @@ impl<'g> Evaluator<'g> {
         let mut values = FxHashMap::default();
         let mut left = self.uses.clone();
         for &id in &self.live {
-            for (result, tensor) in self.node(id, inputs, weights, &bindings, &|v| values.get(&v).cloned())?.into_iter().enumerate() {
+            for (result, tensor) in self
+                .node(id, inputs, weights, &bindings, &|v| values.get(&v).cloned())?
+                .into_iter()
+                .enumerate()
+            {
                 let value = Value::new(id, result as u32);
                 if left.contains_key(&value) {
                     values.insert(value, tensor);
@@ -172,19 +189,31 @@ impl<'g> Evaluator<'g> {
         let bindings = bind::bind(self.graph, inputs, weights, &self.given)?;
         let mut values = BTreeMap::new();
         for &id in self.names.order() {
-            let results = self.node(id, inputs, weights, &bindings, &|v| values.get(&v).cloned())?;
+            let results =
+                self.node(id, inputs, weights, &bindings, &|v| values.get(&v).cloned())?;
             for (result, tensor) in results.into_iter().enumerate() {
                 values.insert(Value::new(id, result as u32), tensor);
             }
         }
         let outputs = self.outputs(|v| values.get(&v).cloned())?;
-        Ok(AllValues { values, outputs, bindings })
+        Ok(AllValues {
+            values,
+            outputs,
+            bindings,
+        })
     }
 
-    fn outputs(&self, get: impl Fn(Value) -> Option<HostTensor>) -> Result<IndexMap<String, HostTensor>, EvalError> {
+    fn outputs(
+        &self,
+        get: impl Fn(Value) -> Option<HostTensor>,
+    ) -> Result<IndexMap<String, HostTensor>, EvalError> {
         let outputs = self.graph.outputs().iter().map(|output| {
             let tensor = get(output.value).ok_or_else(|| {
-                bind::wrong("output", &output.name, "has no value; is the graph verified?".to_owned())
+                bind::wrong(
+                    "output",
+                    &output.name,
+                    "has no value; is the graph verified?".to_owned(),
+                )
             })?;
             Ok((output.name.to_string(), tensor))
         });
@@ -212,7 +241,9 @@ impl<'g> Evaluator<'g> {
             op => {
                 let mut args: SmallVec<[HostTensor; 4]> = SmallVec::new();
                 for value in self.graph.operands(id) {
-                    let missing = || EvalError::Value(format!("operand %{} has no value", self.names.get(value)));
+                    let missing = || {
+                        EvalError::Value(format!("operand %{} has no value", self.names.get(value)))
+                    };
                     args.push(get(value).ok_or_else(missing)?);
                 }
                 let results = op.eval(&args, &EvalCx::new(bindings, &node.results))?;
@@ -232,15 +263,26 @@ impl<'g> Evaluator<'g> {
 }
 
 /// An operator's meaning must agree with its type rule.
-fn check_results(types: &[TensorType], results: &[HostTensor], bindings: &Bindings) -> Result<(), EvalError> {
+fn check_results(
+    types: &[TensorType],
+    results: &[HostTensor],
+    bindings: &Bindings,
+) -> Result<(), EvalError> {
     if types.len() != results.len() {
-        return Err(EvalError::Value(format!("expected {} results, computed {}", types.len(), results.len())));
+        return Err(EvalError::Value(format!(
+            "expected {} results, computed {}",
+            types.len(),
+            results.len()
+        )));
     }
     for (i, (ty, tensor)) in types.iter().zip(results).enumerate() {
         let shape = ty.shape.eval(bindings)?;
         if tensor.dtype() != ty.dtype || tensor.shape() != &shape[..] {
             let found = format!("{}{:?}", tensor.dtype(), tensor.shape());
-            return Err(EvalError::Value(format!("result {i}: expected {ty} = {:?}, computed {found}", &shape[..])));
+            return Err(EvalError::Value(format!(
+                "result {i}: expected {ty} = {:?}, computed {found}",
+                &shape[..]
+            )));
         }
     }
     Ok(())

@@ -57,7 +57,12 @@ impl StableHasher {
             k0 ^ 0x6c79_6765_6e65_7261,
             k1 ^ 0x7465_6462_7974_6573,
         ];
-        Self { state, tail: 0, n_tail: 0, length: 0 }
+        Self {
+            state,
+            tail: 0,
+            n_tail: 0,
+            length: 0,
+        }
     }
 
     fn rounds(&mut self, n: usize) {
@@ -167,7 +172,9 @@ pub fn node_hashes(graph: &Graph, weights: WeightNames) -> FxHashMap<NodeId, Sta
         node_fields(&mut hasher, graph.node(id), weights);
         for value in graph.operands(id) {
             // Operands come first in canonical order.
-            hasher.hash(hashes.get(&value.node).copied().unwrap_or(StableHash(0))).number(u64::from(value.result));
+            hasher
+                .hash(hashes.get(&value.node).copied().unwrap_or(StableHash(0)))
+                .number(u64::from(value.result));
         }
         hashes.insert(id, hasher.finish());
     }
@@ -194,14 +201,18 @@ pub fn graph_hash(graph: &Graph) -> StableHash {
         let operands = graph.operands(id);
         hasher.number(operands.len() as u64);
         for value in operands {
-            hasher.number(position[&value.node]).number(u64::from(value.result));
+            hasher
+                .number(position[&value.node])
+                .number(u64::from(value.result));
         }
         position.insert(id, position.len() as u64);
     }
     hasher.number(graph.outputs().len() as u64);
     for output in graph.outputs() {
         hasher.text(&output.name);
-        hasher.number(position[&output.value.node]).number(u64::from(output.value.result));
+        hasher
+            .number(position[&output.value.node])
+            .number(u64::from(output.value.result));
     }
     let mut relations: Vec<String> = graph.relations().iter().map(ToString::to_string).collect();
     relations.sort_unstable();
@@ -216,7 +227,11 @@ pub fn graph_hash(graph: &Graph) -> StableHash {
     }
     if live.len() < order.len() {
         let all = node_hashes(graph, WeightNames::Kept);
-        let mut dead: Vec<StableHash> = order.iter().filter(|id| !live.contains(id)).map(|id| all[id]).collect();
+        let mut dead: Vec<StableHash> = order
+            .iter()
+            .filter(|id| !live.contains(id))
+            .map(|id| all[id])
+            .collect();
         dead.sort_unstable();
         for hash in dead {
             hasher.hash(hash);
@@ -249,7 +264,10 @@ impl PartialEq for Graph {
             let operands: Vec<Option<Value>> = self.operands(a).iter().map(maps).collect();
             if !same_node(self.node(a), other.node(b))
                 || operands.len() != other.operands(b).len()
-                || operands.iter().zip(other.operands(b)).any(|(x, y)| *x != Some(y))
+                || operands
+                    .iter()
+                    .zip(other.operands(b))
+                    .any(|(x, y)| *x != Some(y))
             {
                 return false;
             }
@@ -260,9 +278,15 @@ impl PartialEq for Graph {
         let outputs = |g: &Graph| g.outputs().len();
         inputs(self) == inputs(other)
             && outputs(self) == outputs(other)
-            && self.inputs().iter().zip(other.inputs()).all(|(a, b)| a.name == b.name && maps(&a.node) == Some(b.node))
+            && self
+                .inputs()
+                .iter()
+                .zip(other.inputs())
+                .all(|(a, b)| a.name == b.name && maps(&a.node) == Some(b.node))
             && self.outputs().iter().zip(other.outputs()).all(|(a, b)| {
-                a.name == b.name && maps(&a.value.node) == Some(b.value.node) && a.value.result == b.value.result
+                a.name == b.name
+                    && maps(&a.value.node) == Some(b.value.node)
+                    && a.value.result == b.value.result
             })
             && self.relations().iter().eq(other.relations().iter())
             && sorted_guards(self) == sorted_guards(other)
@@ -293,8 +317,14 @@ mod tests {
             hasher.raw(&(0..len).collect::<Vec<u8>>());
             hasher.finish().0.to_le_bytes()
         };
-        let empty = [0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93];
-        let one = [0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b, 0x22, 0xfc, 0x45];
+        let empty = [
+            0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55,
+            0x02, 0x93,
+        ];
+        let one = [
+            0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b, 0x22,
+            0xfc, 0x45,
+        ];
         assert_eq!(hash(0), empty);
         assert_eq!(hash(1), one);
     }

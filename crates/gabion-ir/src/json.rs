@@ -92,7 +92,10 @@ pub struct JsonError {
 }
 
 fn wrong(place: impl Into<String>, problem: impl ToString) -> JsonError {
-    JsonError { place: place.into(), problem: problem.to_string() }
+    JsonError {
+        place: place.into(),
+        problem: problem.to_string(),
+    }
 }
 
 impl Document {
@@ -106,25 +109,38 @@ impl Document {
             ty: graph.node(input.node).results[0].clone(),
             donated: matches!(graph.op(input.node), Op::Input(op) if op.donated),
         });
-        let nodes = names.order().iter().filter(|id| !declared.contains(id)).map(|&id| {
-            let node = graph.node(id);
-            NodeEntry {
-                op: node.op.name().to_owned(),
-                operands: graph.operands(id).iter().map(|v| value(*v)).collect(),
-                attrs: node.op.attrs(),
-                results: (0..node.results.len()).map(|r| value(Value::new(id, r as u32))).collect(),
-                types: node.results.to_vec(),
-                scope: node.scope.as_deref().map(str::to_owned),
-            }
+        let nodes = names
+            .order()
+            .iter()
+            .filter(|id| !declared.contains(id))
+            .map(|&id| {
+                let node = graph.node(id);
+                NodeEntry {
+                    op: node.op.name().to_owned(),
+                    operands: graph.operands(id).iter().map(|v| value(*v)).collect(),
+                    attrs: node.op.attrs(),
+                    results: (0..node.results.len())
+                        .map(|r| value(Value::new(id, r as u32)))
+                        .collect(),
+                    types: node.results.to_vec(),
+                    scope: node.scope.as_deref().map(str::to_owned),
+                }
+            });
+        let outputs = graph.outputs().iter().map(|o| OutputEntry {
+            name: o.name.to_string(),
+            value: value(o.value),
         });
-        let outputs =
-            graph.outputs().iter().map(|o| OutputEntry { name: o.name.to_string(), value: value(o.value) });
         let guards = sorted_guards(graph).into_iter();
         Self {
             version: VERSION,
             name: graph.name.to_string(),
             relations: graph.relations().iter().map(ToString::to_string).collect(),
-            guards: guards.map(|g| GuardEntry { constraint: g.constraint.to_string(), why: g.why.clone() }).collect(),
+            guards: guards
+                .map(|g| GuardEntry {
+                    constraint: g.constraint.to_string(),
+                    why: g.why.clone(),
+                })
+                .collect(),
             inputs: inputs.collect(),
             nodes: nodes.collect(),
             outputs: outputs.collect(),
@@ -133,17 +149,33 @@ impl Document {
 
     fn graph(self) -> Result<Graph, JsonError> {
         if self.version != VERSION {
-            return Err(wrong("version", format!("expected {VERSION}, found {}", self.version)));
+            return Err(wrong(
+                "version",
+                format!("expected {VERSION}, found {}", self.version),
+            ));
         }
-        let mut reader = Reader { graph: Graph::new(self.name), values: FxHashMap::default(), weights: FxHashMap::default() };
+        let mut reader = Reader {
+            graph: Graph::new(self.name),
+            values: FxHashMap::default(),
+            weights: FxHashMap::default(),
+        };
         for text in self.relations {
             let place = || format!("relation `{text}`");
             let constraint: Constraint = text.parse().map_err(|e| wrong(place(), e))?;
-            reader.graph.relations_mut().declare(constraint).map_err(|e| wrong(place(), e))?;
+            reader
+                .graph
+                .relations_mut()
+                .declare(constraint)
+                .map_err(|e| wrong(place(), e))?;
         }
         for GuardEntry { constraint, why } in self.guards {
-            let parsed = constraint.parse().map_err(|e| wrong(format!("guard `{constraint}`"), e))?;
-            reader.graph.add_guard(Guard { constraint: parsed, why });
+            let parsed = constraint
+                .parse()
+                .map_err(|e| wrong(format!("guard `{constraint}`"), e))?;
+            reader.graph.add_guard(Guard {
+                constraint: parsed,
+                why,
+            });
         }
         for entry in self.inputs {
             reader.input(entry)?;
@@ -152,7 +184,9 @@ impl Document {
             reader.node(index, entry)?;
         }
         for entry in self.outputs {
-            let value = reader.value(&entry.value).map_err(|e| wrong(format!("output `{}`", entry.name), e))?;
+            let value = reader
+                .value(&entry.value)
+                .map_err(|e| wrong(format!("output `{}`", entry.name), e))?;
             reader.graph.push_output(entry.name, value);
         }
         verify(&reader.graph).map_err(|e| wrong("graph", e))?;
@@ -168,14 +202,26 @@ struct Reader {
 
 impl Reader {
     fn value(&self, name: &str) -> Result<Value, String> {
-        self.values.get(name).copied().ok_or_else(|| format!("`{name}` is not defined before this"))
+        self.values
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("`{name}` is not defined before this"))
     }
 
     /// Puts a node; its results get their names.
-    fn place(&mut self, operands: &[Value], op: Op, results: &[String], types: Results, scope: Option<String>) -> Result<Value, String> {
+    fn place(
+        &mut self,
+        operands: &[Value],
+        op: Op,
+        results: &[String],
+        types: Results,
+        scope: Option<String>,
+    ) -> Result<Value, String> {
         let mut names: SmallVec<[Option<Arc<str>>; 1]> = SmallVec::new();
         for (i, result) in results.iter().enumerate() {
-            let name = result.strip_prefix('%').ok_or_else(|| format!("expected `%{result}`, found `{result}`"))?;
+            let name = result
+                .strip_prefix('%')
+                .ok_or_else(|| format!("expected `%{result}`, found `{result}`"))?;
             let again = results[..i].contains(result);
             if again || self.values.contains_key(result) {
                 return Err(format!("`{result}` is defined twice"));
@@ -183,8 +229,14 @@ impl Reader {
             let numbered = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
             names.push((!numbered).then(|| name.into()));
         }
-        let stated = Stated { op, names, types: Some(types), scope: scope.map(Into::into) };
-        let id = place(&mut self.graph, &mut self.weights, operands, stated).map_err(|e| e.to_string())?;
+        let stated = Stated {
+            op,
+            names,
+            types: Some(types),
+            scope: scope.map(Into::into),
+        };
+        let id = place(&mut self.graph, &mut self.weights, operands, stated)
+            .map_err(|e| e.to_string())?;
         for (i, result) in results.iter().enumerate() {
             self.values.insert(result.clone(), Value::new(id, i as u32));
         }
@@ -193,9 +245,15 @@ impl Reader {
 
     fn input(&mut self, entry: InputEntry) -> Result<(), JsonError> {
         let place = format!("input `{}`", entry.name);
-        let op = Input { name: entry.name.as_str().into(), donated: entry.donated }.into();
+        let op = Input {
+            name: entry.name.as_str().into(),
+            donated: entry.donated,
+        }
+        .into();
         let types = smallvec::smallvec![entry.ty];
-        let value = self.place(&[], op, &[entry.value], types, None).map_err(|e| wrong(place, e))?;
+        let value = self
+            .place(&[], op, &[entry.value], types, None)
+            .map_err(|e| wrong(place, e))?;
         self.graph.push_input(entry.name, value.node);
         Ok(())
     }
@@ -207,8 +265,18 @@ impl Reader {
                 Some(op) => op.map_err(|e| format!("attributes: {e}"))?,
                 None => return Err(format!("`{}` is no operator", entry.op)),
             };
-            let operands: Vec<Value> = entry.operands.iter().map(|o| self.value(o)).collect::<Result<_, _>>()?;
-            self.place(&operands, op, &entry.results, entry.types.into(), entry.scope)
+            let operands: Vec<Value> = entry
+                .operands
+                .iter()
+                .map(|o| self.value(o))
+                .collect::<Result<_, _>>()?;
+            self.place(
+                &operands,
+                op,
+                &entry.results,
+                entry.types.into(),
+                entry.scope,
+            )
         };
         inner().map(|_| ()).map_err(|e: String| wrong(place, e))
     }
@@ -222,7 +290,9 @@ impl Serialize for Graph {
 
 impl<'de> Deserialize<'de> for Graph {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Document::deserialize(deserializer)?.graph().map_err(serde::de::Error::custom)
+        Document::deserialize(deserializer)?
+            .graph()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -68,7 +68,12 @@ pub struct VerifyErrors {
 impl fmt::Display for VerifyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.items.len();
-        write!(f, "graph @{}: {n} error{}", self.graph, if n == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "graph @{}: {n} error{}",
+            self.graph,
+            if n == 1 { "" } else { "s" }
+        )?;
         for item in &self.items {
             write!(f, "\n  {item}")?;
         }
@@ -83,7 +88,11 @@ impl std::error::Error for VerifyErrors {}
 /// # Errors
 /// Everything that is wrong, each with the node as printed and its line.
 pub fn verify(graph: &Graph) -> Result<(), VerifyErrors> {
-    let mut check = Check { graph, names: None, items: Vec::new() };
+    let mut check = Check {
+        graph,
+        names: None,
+        items: Vec::new(),
+    };
     check.edges();
     check.cycles();
     if check.items.is_empty() {
@@ -96,7 +105,10 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyErrors> {
     if check.items.is_empty() {
         return Ok(());
     }
-    Err(VerifyErrors { graph: graph.name.to_string(), items: check.items })
+    Err(VerifyErrors {
+        graph: graph.name.to_string(),
+        items: check.items,
+    })
 }
 
 struct Check<'g> {
@@ -109,19 +121,32 @@ struct Check<'g> {
 impl Check<'_> {
     fn node_error(&mut self, id: NodeId, message: String) {
         let names = self.names.get_or_insert_with(|| Names::new(self.graph));
-        let node = Some(names.node(id)).filter(|n| !n.is_empty()).unwrap_or_else(|| format!("{id:?}"));
+        let node = Some(names.node(id))
+            .filter(|n| !n.is_empty())
+            .unwrap_or_else(|| format!("{id:?}"));
         let line = node_text(self.graph, id, names);
-        self.items.push(VerifyError { node: Some(node), line: Some(line), message });
+        self.items.push(VerifyError {
+            node: Some(node),
+            line: Some(line),
+            message,
+        });
     }
 
     fn graph_error(&mut self, message: String) {
-        self.items.push(VerifyError { node: None, line: None, message });
+        self.items.push(VerifyError {
+            node: None,
+            line: None,
+            message,
+        });
     }
 
     fn edges(&mut self) {
         let graph = self.graph;
         let store = graph.petgraph();
-        let mut nodes: Vec<_> = store.node_indices().filter_map(|i| Some((graph.id_at(i)?, i))).collect();
+        let mut nodes: Vec<_> = store
+            .node_indices()
+            .filter_map(|i| Some((graph.id_at(i)?, i)))
+            .collect();
         nodes.sort_unstable();
         for (id, index) in nodes {
             let (types, names) = (store[index].results.len(), store[index].names.len());
@@ -142,12 +167,17 @@ impl Check<'_> {
                 numbers.push(usage.operand);
             }
             for (operand, result, results) in missing {
-                let message = format!("operand {operand}: expected one of {results} results, found result {result}");
+                let message = format!(
+                    "operand {operand}: expected one of {results} results, found result {result}"
+                );
                 self.node_error(id, message);
             }
             numbers.sort_unstable();
             if numbers.iter().enumerate().any(|(i, &n)| i != n as usize) {
-                let message = format!("operand numbers: expected 0..{}, found {numbers:?}", numbers.len());
+                let message = format!(
+                    "operand numbers: expected 0..{}, found {numbers:?}",
+                    numbers.len()
+                );
                 self.node_error(id, message);
             }
         }
@@ -156,39 +186,71 @@ impl Check<'_> {
     fn cycles(&mut self) {
         for component in petgraph::algo::tarjan_scc(self.graph.petgraph()) {
             let store = self.graph.petgraph();
-            let cyclic = component.len() > 1 || component.iter().any(|&n| store.contains_edge(n, n));
-            let mut ids: Vec<NodeId> = component.iter().filter_map(|&n| self.graph.id_at(n)).collect();
+            let cyclic =
+                component.len() > 1 || component.iter().any(|&n| store.contains_edge(n, n));
+            let mut ids: Vec<NodeId> = component
+                .iter()
+                .filter_map(|&n| self.graph.id_at(n))
+                .collect();
             ids.sort_unstable();
             if let (true, Some(&first)) = (cyclic, ids.first()) {
-                let message = format!("expected no cycle, found one of {} nodes through this one", ids.len());
+                let message = format!(
+                    "expected no cycle, found one of {} nodes through this one",
+                    ids.len()
+                );
                 self.node_error(first, message);
             }
         }
     }
 
     fn types(&mut self) {
-        let needed: FxHashSet<_> = self.graph.guards().iter().map(|g| g.constraint.to_string()).collect();
+        let needed: FxHashSet<_> = self
+            .graph
+            .guards()
+            .iter()
+            .map(|g| g.constraint.to_string())
+            .collect();
         for id in self.graph.canonical_order() {
             let node = self.graph.node(id);
-            let operands: SmallVec<[TensorType; 4]> =
-                self.graph.operands(id).iter().map(|v| self.graph.value_type(*v).clone()).collect();
+            let operands: SmallVec<[TensorType; 4]> = self
+                .graph
+                .operands(id)
+                .iter()
+                .map(|v| self.graph.value_type(*v).clone())
+                .collect();
             let mut cx = InferCx::new(self.graph.relations(), Some(&node.results));
             match node.op.infer(&operands, &mut cx) {
                 Err(error) => self.node_error(id, format!("{}: {error}", node.op.name())),
                 Ok(inferred) if inferred.len() != node.results.len() => {
-                    self.node_error(id, format!("results: expected {}, found {}", inferred.len(), node.results.len()));
+                    self.node_error(
+                        id,
+                        format!(
+                            "results: expected {}, found {}",
+                            inferred.len(),
+                            node.results.len()
+                        ),
+                    );
                 }
                 Ok(inferred) => {
                     for (i, (want, have)) in inferred.iter().zip(&node.results).enumerate() {
                         if want != have {
-                            self.node_error(id, format!("type of result {i}: expected {want}, found {have}"));
+                            self.node_error(
+                                id,
+                                format!("type of result {i}: expected {want}, found {have}"),
+                            );
                         }
                     }
                 }
             }
             for guard in cx.into_guards() {
                 if !needed.contains(&guard.constraint.to_string()) {
-                    self.node_error(id, format!("expected the guard {} ({}), found none", guard.constraint, guard.why));
+                    self.node_error(
+                        id,
+                        format!(
+                            "expected the guard {} ({}), found none",
+                            guard.constraint, guard.why
+                        ),
+                    );
                 }
             }
         }
@@ -199,16 +261,26 @@ impl Check<'_> {
         let mut names: FxHashSet<Arc<str>> = FxHashSet::default();
         for input in self.graph.inputs() {
             if !self.graph.contains(input.node) {
-                self.graph_error(format!("input `{}`: expected an `input` node, found none", input.name));
+                self.graph_error(format!(
+                    "input `{}`: expected an `input` node, found none",
+                    input.name
+                ));
                 continue;
             }
             match self.graph.op(input.node) {
                 Op::Input(op) if op.name == input.name => {}
                 Op::Input(op) => {
-                    self.node_error(input.node, format!("input name: expected `{}`, found `{}`", input.name, op.name));
+                    self.node_error(
+                        input.node,
+                        format!("input name: expected `{}`, found `{}`", input.name, op.name),
+                    );
                 }
                 op => {
-                    let message = format!("input `{}`: expected an `input` node, found `{}`", input.name, op.name());
+                    let message = format!(
+                        "input `{}`: expected an `input` node, found `{}`",
+                        input.name,
+                        op.name()
+                    );
                     self.node_error(input.node, message);
                 }
             }
@@ -221,7 +293,10 @@ impl Check<'_> {
         }
         for id in self.graph.node_ids() {
             if matches!(self.graph.op(id), Op::Input(_)) && !declared.contains(&id) {
-                self.node_error(id, "expected this `input` node among the declared inputs".to_owned());
+                self.node_error(
+                    id,
+                    "expected this `input` node among the declared inputs".to_owned(),
+                );
             }
         }
     }
@@ -236,7 +311,10 @@ impl Check<'_> {
             let exists = self.graph.contains(value.node)
                 && (value.result as usize) < self.graph.node(value.node).results.len();
             if !exists {
-                self.graph_error(format!("output `{}`: expected a value of the graph, found {value:?}", output.name));
+                self.graph_error(format!(
+                    "output `{}`: expected a value of the graph, found {value:?}",
+                    output.name
+                ));
             }
             if !is_identifier(&output.name) {
                 self.graph_error(format!("output `{}`: expected an identifier", output.name));
@@ -266,7 +344,9 @@ impl Check<'_> {
         for (name, ty, id) in self.graph.weights() {
             if let Some(&first) = seen.get(&name) {
                 let other = self.graph.value_type(Value::new(first, 0)).clone();
-                let message = format!("weight `{name}`: expected one node, found another of type {other} (this: {ty})");
+                let message = format!(
+                    "weight `{name}`: expected one node, found another of type {other} (this: {ty})"
+                );
                 self.node_error(id, message);
             } else {
                 seen.insert(name, id);

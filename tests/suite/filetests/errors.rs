@@ -11,7 +11,11 @@ pub(super) type Expected = (usize, String);
 pub(super) fn expected(text: &str) -> Vec<Expected> {
     let mut expected = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let marks = [("// error: ", index + 1), ("// error-next: ", index + 2), ("// error-previous: ", index)];
+        let marks = [
+            ("// error: ", index + 1),
+            ("// error-next: ", index + 2),
+            ("// error-previous: ", index),
+        ];
         for (mark, number) in marks {
             for part in line.split(mark).skip(1) {
                 let part = part.split("// error").next().unwrap_or(part);
@@ -23,20 +27,34 @@ pub(super) fn expected(text: &str) -> Vec<Expected> {
 }
 
 /// Every found error (line, text) is expected, and every expected one is found.
-pub(super) fn compare(name: &str, expected: &[Expected], found: &[(usize, String)]) -> Result<(), String> {
+pub(super) fn compare(
+    name: &str,
+    expected: &[Expected],
+    found: &[(usize, String)],
+) -> Result<(), String> {
     if expected.is_empty() {
         return Err(format!("{name}: expects no error"));
     }
     let mut left: Vec<&Expected> = expected.iter().collect();
     let mut problems = Vec::new();
     for (line, message) in found {
-        match left.iter().position(|(at, part)| at == line && message.contains(part)) {
+        match left
+            .iter()
+            .position(|(at, part)| at == line && message.contains(part))
+        {
             Some(i) => drop(left.remove(i)),
             None => problems.push(format!("line {line}: not expected: {message}")),
         }
     }
-    problems.extend(left.iter().map(|(line, part)| format!("line {line}: expected, not found: {part}")));
-    if problems.is_empty() { Ok(()) } else { Err(format!("{name}:\n  {}", problems.join("\n  "))) }
+    problems.extend(
+        left.iter()
+            .map(|(line, part)| format!("line {line}: expected, not found: {part}")),
+    );
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{name}:\n  {}", problems.join("\n  ")))
+    }
 }
 
 /// The text does not parse, for the reasons that it states.
@@ -46,7 +64,17 @@ pub(super) fn run(case: &Case) -> Result<(), String> {
         Err(errors) => errors
             .items()
             .iter()
-            .map(|e| (e.line, format!("{} | {} | {}", e.message, e.label, e.help.as_deref().unwrap_or(""))))
+            .map(|e| {
+                (
+                    e.line,
+                    format!(
+                        "{} | {} | {}",
+                        e.message,
+                        e.label,
+                        e.help.as_deref().unwrap_or("")
+                    ),
+                )
+            })
             .collect(),
     };
     compare(&case.name, &expected(&case.text), &found)

@@ -10,7 +10,10 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[];
 
 /// Runs one pass and verifies what it leaves.
 pub(super) fn run(name: &str, graph: Graph) -> Result<Graph, String> {
-    let (_, pass) = PASSES.iter().find(|(n, _)| *n == name).ok_or_else(|| format!("no pass `{name}`"))?;
+    let (_, pass) = PASSES
+        .iter()
+        .find(|(n, _)| *n == name)
+        .ok_or_else(|| format!("no pass `{name}`"))?;
     let result = pass(graph)?;
     gabion_ir::verify::verify(&result).map_err(|e| e.to_string())?;
     Ok(result)

@@ -41,12 +41,17 @@ fn edit(graph: &mut Graph, values: &BTreeMap<String, Value>, line: &str) -> Resu
     };
     let value = |name: &str| {
         let name = name.trim().trim_start_matches('%');
-        values.get(name).copied().ok_or_else(|| format!("no value %{name}"))
+        values
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("no value %{name}"))
     };
     match word {
         "set-operand" => {
             let (node, operand) = left.split_once(' ').ok_or("expected `%node operand`")?;
-            let operand: usize = operand.parse().map_err(|_| format!("`{operand}` is no operand number"))?;
+            let operand: usize = operand
+                .parse()
+                .map_err(|_| format!("`{operand}` is no operand number"))?;
             let (right, result) = right.split_once('#').unwrap_or((right, "0"));
             let mut source = value(right)?;
             source.result += result.parse::<u32>().map_err(|e| e.to_string())?;
@@ -75,13 +80,19 @@ pub(super) fn run(case: &Case) -> Result<(), String> {
     let values = named_values(&graph);
     let mut edits = 0;
     for line in case.text.lines() {
-        let done = edit(&mut graph, &values, line).map_err(|e| format!("{}: {line}: {e}", case.name))?;
+        let done =
+            edit(&mut graph, &values, line).map_err(|e| format!("{}: {line}: {e}", case.name))?;
         edits += usize::from(done);
     }
     if edits == 0 {
         return Err(format!("{}: no edit", case.name));
     }
-    let line_of = |start: &str| case.text.lines().position(|l| l.trim_start().starts_with(start)).map_or(0, |i| i + 1);
+    let line_of = |start: &str| {
+        case.text
+            .lines()
+            .position(|l| l.trim_start().starts_with(start))
+            .map_or(0, |i| i + 1)
+    };
     let found: Vec<(usize, String)> = match verify(&graph) {
         Ok(()) => Vec::new(),
         Err(errors) => {
@@ -92,7 +103,11 @@ pub(super) fn run(case: &Case) -> Result<(), String> {
                 },
                 None => line_of("graph @"),
             };
-            errors.items.iter().map(|e| (line(e), e.to_string())).collect()
+            errors
+                .items
+                .iter()
+                .map(|e| (line(e), e.to_string()))
+                .collect()
         }
     };
     compare(&case.name, &expected(&case.text), &found)

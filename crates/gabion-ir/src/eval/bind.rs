@@ -11,7 +11,11 @@ use crate::op::EvalError;
 use crate::ops::Op;
 
 pub(super) fn wrong(kind: &'static str, name: &str, problem: String) -> EvalError {
-    EvalError::Binding { kind, name: name.to_owned(), problem }
+    EvalError::Binding {
+        kind,
+        name: name.to_owned(),
+        problem,
+    }
 }
 
 fn shown(tensor: &HostTensor) -> String {
@@ -28,7 +32,11 @@ pub(super) fn check_dtype_and_rank(
     if tensor.dtype() == ty.dtype && tensor.rank() == ty.shape.rank() {
         return Ok(());
     }
-    Err(wrong(kind, name, format!("expected {ty}, found {}", shown(tensor))))
+    Err(wrong(
+        kind,
+        name,
+        format!("expected {ty}, found {}", shown(tensor)),
+    ))
 }
 
 pub(super) fn check_shape(
@@ -39,19 +47,33 @@ pub(super) fn check_shape(
     bindings: &Bindings,
 ) -> Result<(), EvalError> {
     let shape = ty.shape.eval(bindings)?;
-    match shape.iter().zip(tensor.shape()).position(|(want, have)| want != have) {
+    match shape
+        .iter()
+        .zip(tensor.shape())
+        .position(|(want, have)| want != have)
+    {
         None => Ok(()),
         Some(axis) => Err(wrong(
             kind,
             name,
-            format!("expected {ty}, found {}: axis {axis} is {}, not {}", shown(tensor), tensor.shape()[axis], shape[axis]),
+            format!(
+                "expected {ty}, found {}: axis {axis} is {}, not {}",
+                shown(tensor),
+                tensor.shape()[axis],
+                shape[axis]
+            ),
         )),
     }
 }
 
 /// The input of this name.
-pub(super) fn input<'t>(name: &str, inputs: &'t BTreeMap<String, HostTensor>) -> Result<&'t HostTensor, EvalError> {
-    inputs.get(name).ok_or_else(|| wrong("input", name, "expected a tensor, found none".to_owned()))
+pub(super) fn input<'t>(
+    name: &str,
+    inputs: &'t BTreeMap<String, HostTensor>,
+) -> Result<&'t HostTensor, EvalError> {
+    inputs
+        .get(name)
+        .ok_or_else(|| wrong("input", name, "expected a tensor, found none".to_owned()))
 }
 
 /// A tensor whose shape binds symbols.
@@ -83,23 +105,42 @@ pub(super) fn bind(
                 Some(near) => format!("; the nearest name is `{near}`"),
                 None => format!("; the inputs are {}", names.join(", ")),
             };
-            return Err(wrong("input", name, format!("the graph has no such input{hint}")));
+            return Err(wrong(
+                "input",
+                name,
+                format!("the graph has no such input{hint}"),
+            ));
         }
     }
     let mut tensors = Vec::new();
     for declared in graph.inputs() {
         let ty = &graph.node(declared.node).results[0];
         let tensor = inputs.get(&*declared.name).ok_or_else(|| {
-            wrong("input", &declared.name, format!("expected a tensor {ty}, found none"))
+            wrong(
+                "input",
+                &declared.name,
+                format!("expected a tensor {ty}, found none"),
+            )
         })?;
         check_dtype_and_rank("input", &declared.name, ty, tensor)?;
-        tensors.push(Bound { kind: "input", name: &declared.name, ty, tensor: tensor.clone() });
+        tensors.push(Bound {
+            kind: "input",
+            name: &declared.name,
+            ty,
+            tensor: tensor.clone(),
+        });
     }
     let mut origins: BTreeMap<Symbol, Origin> = BTreeMap::new();
     for (symbol, value) in given.iter() {
         // Bound values are sizes, at least 0.
         let size = usize::try_from(value).unwrap_or(0);
-        origins.insert(symbol.clone(), Origin { size, place: "the given bindings".to_owned() });
+        origins.insert(
+            symbol.clone(),
+            Origin {
+                size,
+                place: "the given bindings".to_owned(),
+            },
+        );
     }
     for bound in &tensors {
         bind_symbols(bound, &mut origins)?;
@@ -112,10 +153,17 @@ pub(super) fn bind(
     }
     for bound in &tensors[..first_weight] {
         check_solvable(bound, &bindings)?;
-        bound.ty.accepts(&bound.tensor, &mut bindings).map_err(|e| wrong(bound.kind, bound.name, e.to_string()))?;
+        bound
+            .ty
+            .accepts(&bound.tensor, &mut bindings)
+            .map_err(|e| wrong(bound.kind, bound.name, e.to_string()))?;
     }
     for constraint in graph.relations().iter() {
-        Guard { constraint: constraint.clone(), why: "declared by the graph".to_owned() }.check(&bindings)?;
+        Guard {
+            constraint: constraint.clone(),
+            why: "declared by the graph".to_owned(),
+        }
+        .check(&bindings)?;
     }
     for guard in graph.guards() {
         guard.check(&bindings)?;
@@ -160,20 +208,33 @@ fn bind_weights<'a>(
         }
         let tensor = weights.weight(&op.name, ty)?;
         check_dtype_and_rank("weight", &op.name, ty, &tensor)?;
-        let bound = Bound { kind: "weight", name: &op.name, ty, tensor };
+        let bound = Bound {
+            kind: "weight",
+            name: &op.name,
+            ty,
+            tensor,
+        };
         bind_symbols(&bound, origins)?;
         tensors.push(bound);
     }
     Ok(())
 }
 
-fn bind_symbols(bound: &Bound<'_>, origins: &mut BTreeMap<Symbol, Origin>) -> Result<(), EvalError> {
+fn bind_symbols(
+    bound: &Bound<'_>,
+    origins: &mut BTreeMap<Symbol, Origin>,
+) -> Result<(), EvalError> {
     for (axis, (dim, &size)) in bound.ty.shape.iter().zip(bound.tensor.shape()).enumerate() {
-        let Some(symbol) = dim.as_symbol() else { continue };
+        let Some(symbol) = dim.as_symbol() else {
+            continue;
+        };
         let here = format!("axis {axis} of {} `{}`", bound.kind, bound.name);
         match origins.get(symbol) {
             Some(origin) if origin.size != size => {
-                let problem = format!("`{symbol}` is {size} at {here}, but {} at {}", origin.size, origin.place);
+                let problem = format!(
+                    "`{symbol}` is {size} at {here}, but {} at {}",
+                    origin.size, origin.place
+                );
                 return Err(wrong(bound.kind, bound.name, problem));
             }
             Some(_) => {}

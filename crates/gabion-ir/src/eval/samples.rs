@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use gabion_tensor::{Bindings, Constraint, DType, Dim, Guard, HostTensor, Relation, Symbol, TensorType};
+use gabion_tensor::{
+    Bindings, Constraint, DType, Dim, Guard, HostTensor, Relation, Symbol, TensorType,
+};
 use smallvec::SmallVec;
 
 use crate::graph::Graph;
@@ -26,7 +28,12 @@ pub struct SampleOptions {
 
 impl Default for SampleOptions {
     fn default() -> Self {
-        Self { symbols: BTreeMap::new(), inputs: BTreeMap::new(), ranges: BTreeMap::new(), default_range: 0..8 }
+        Self {
+            symbols: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            default_range: 0..8,
+        }
     }
 }
 
@@ -48,7 +55,11 @@ pub struct Samples {
 /// # Errors
 /// [`EvalError::Value`] if no small symbol values satisfy relations, guards and shapes: give some
 /// in `options.symbols`.
-pub fn sample_inputs(graph: &Graph, seed: u64, options: &SampleOptions) -> Result<Samples, EvalError> {
+pub fn sample_inputs(
+    graph: &Graph,
+    seed: u64,
+    options: &SampleOptions,
+) -> Result<Samples, EvalError> {
     let mut sampler = Sampler::new(seed);
     let bindings = choose_symbols(graph, &mut sampler, options)?;
     let mut inputs = BTreeMap::new();
@@ -57,7 +68,10 @@ pub fn sample_inputs(graph: &Graph, seed: u64, options: &SampleOptions) -> Resul
             Some(tensor) => tensor.clone(),
             None => {
                 let ty = &graph.node(input.node).results[0];
-                let range = options.ranges.get(&*input.name).unwrap_or(&options.default_range);
+                let range = options
+                    .ranges
+                    .get(&*input.name)
+                    .unwrap_or(&options.default_range);
                 let shape = ty.shape.eval(&bindings)?;
                 if ty.dtype.is_int() {
                     integers(&mut sampler, ty.dtype, &shape, range)?
@@ -73,10 +87,18 @@ pub fn sample_inputs(graph: &Graph, seed: u64, options: &SampleOptions) -> Resul
         let shape = ty.shape.eval(&bindings)?;
         weights.insert(name.to_string(), weight(&mut sampler, &ty, &shape)?);
     }
-    Ok(Samples { inputs, weights, bindings })
+    Ok(Samples {
+        inputs,
+        weights,
+        bindings,
+    })
 }
 
-fn weight(sampler: &mut Sampler, ty: &TensorType, shape: &[usize]) -> Result<HostTensor, EvalError> {
+fn weight(
+    sampler: &mut Sampler,
+    ty: &TensorType,
+    shape: &[usize],
+) -> Result<HostTensor, EvalError> {
     match ty.dtype {
         DType::I8 => integers(sampler, ty.dtype, shape, &(-128..128)),
         DType::U8 => integers(sampler, ty.dtype, shape, &(0..256)),
@@ -97,15 +119,25 @@ fn integers(
     range: &Range<i64>,
 ) -> Result<HostTensor, EvalError> {
     if range.is_empty() {
-        return Err(EvalError::Value(format!("the range {range:?} of integer inputs is empty")));
+        return Err(EvalError::Value(format!(
+            "the range {range:?} of integer inputs is empty"
+        )));
     }
     let n = shape.iter().product();
-    let values: Vec<i64> = (0..n).map(|_| sampler.int(range.start, range.end - 1)).collect();
+    let values: Vec<i64> = (0..n)
+        .map(|_| sampler.int(range.start, range.end - 1))
+        .collect();
     Ok(HostTensor::from_slice(shape, &values)?.cast(dtype)?)
 }
 
 /// Floats, bools, and blocks (through their encoder).
-fn floats(sampler: &mut Sampler, dtype: DType, shape: &[usize], low: f64, high: f64) -> Result<HostTensor, EvalError> {
+fn floats(
+    sampler: &mut Sampler,
+    dtype: DType,
+    shape: &[usize],
+    low: f64,
+    high: f64,
+) -> Result<HostTensor, EvalError> {
     let n = shape.iter().product();
     if dtype.is_bool() {
         let bits: Vec<u8> = (0..n).map(|_| (sampler.bits() & 1) as u8).collect();
@@ -127,7 +159,11 @@ struct Search {
     tries: usize,
 }
 
-fn choose_symbols(graph: &Graph, sampler: &mut Sampler, options: &SampleOptions) -> Result<Bindings, EvalError> {
+fn choose_symbols(
+    graph: &Graph,
+    sampler: &mut Sampler,
+    options: &SampleOptions,
+) -> Result<Bindings, EvalError> {
     let mut fixed = Bindings::new();
     for (name, value) in &options.symbols {
         fixed.bind(name, *value)?;
@@ -136,7 +172,8 @@ fn choose_symbols(graph: &Graph, sampler: &mut Sampler, options: &SampleOptions)
         if let Some(tensor) = options.inputs.get(&*input.name) {
             let ty = &graph.node(input.node).results[0];
             let error = |problem: String| super::bind::wrong("input", &input.name, problem);
-            ty.accepts(tensor, &mut fixed).map_err(|e| error(e.to_string()))?;
+            ty.accepts(tensor, &mut fixed)
+                .map_err(|e| error(e.to_string()))?;
         }
     }
     let (dims, constraints) = facts(graph);
@@ -153,13 +190,22 @@ fn choose_symbols(graph: &Graph, sampler: &mut Sampler, options: &SampleOptions)
     let candidates = candidates(&constraints, &dims, &fixed, symbols.len(), sampler);
     let mut checks: Vec<Vec<Constraint>> = vec![Vec::new(); symbols.len() + 1];
     for constraint in constraints {
-        let mentions = |s: &Symbol| constraint.lhs.symbols().contains(s) || constraint.rhs.symbols().contains(s);
+        let mentions = |s: &Symbol| {
+            constraint.lhs.symbols().contains(s) || constraint.rhs.symbols().contains(s)
+        };
         let last = symbols.iter().rposition(mentions).map_or(0, |i| i + 1);
         checks[last].push(constraint);
     }
-    let mut search = Search { symbols, candidates, checks, tries: 0 };
+    let mut search = Search {
+        symbols,
+        candidates,
+        checks,
+        tries: 0,
+    };
     if !search.holds(0, &fixed) {
-        return Err(EvalError::Value("the given symbol values break a relation, a guard or a shape".to_owned()));
+        return Err(EvalError::Value(
+            "the given symbol values break a relation, a guard or a shape".to_owned(),
+        ));
     }
     search.assign(0, &fixed).ok_or_else(|| {
         let names: Vec<String> = search.symbols.iter().map(ToString::to_string).collect();
@@ -173,18 +219,31 @@ fn choose_symbols(graph: &Graph, sampler: &mut Sampler, options: &SampleOptions)
 impl Search {
     fn holds(&self, depth: usize, bindings: &Bindings) -> bool {
         self.checks[depth].iter().all(|constraint| {
-            Guard { constraint: constraint.clone(), why: String::new() }.check(bindings).is_ok()
+            Guard {
+                constraint: constraint.clone(),
+                why: String::new(),
+            }
+            .check(bindings)
+            .is_ok()
         })
     }
 
     /// The value that an equation gives to the symbol at `depth`, all others in it being known.
     fn forced(&self, depth: usize, bindings: &Bindings) -> Option<i64> {
         let symbol = &self.symbols[depth];
-        self.checks[depth + 1].iter().filter(|c| c.relation == Relation::Eq).find_map(|equation| {
-            let sides = [(&equation.lhs, &equation.rhs), (&equation.rhs, &equation.lhs)];
-            let (_, other) = sides.into_iter().find(|(side, _)| side.as_symbol() == Some(symbol))?;
-            other.eval(bindings).ok()
-        })
+        self.checks[depth + 1]
+            .iter()
+            .filter(|c| c.relation == Relation::Eq)
+            .find_map(|equation| {
+                let sides = [
+                    (&equation.lhs, &equation.rhs),
+                    (&equation.rhs, &equation.lhs),
+                ];
+                let (_, other) = sides
+                    .into_iter()
+                    .find(|(side, _)| side.as_symbol() == Some(symbol))?;
+                other.eval(bindings).ok()
+            })
     }
 
     /// Values for the symbols from `depth` on. The recursion is as deep as there are symbols.
@@ -202,7 +261,9 @@ impl Search {
                 return None;
             }
             let mut next = bindings.clone();
-            if next.bind(self.symbols[depth].name(), value).is_err() || !self.holds(depth + 1, &next) {
+            if next.bind(self.symbols[depth].name(), value).is_err()
+                || !self.holds(depth + 1, &next)
+            {
                 continue;
             }
             if let Some(found) = self.assign(depth + 1, &next) {
@@ -246,8 +307,15 @@ fn candidates(
     sampler: &mut Sampler,
 ) -> Vec<Vec<i64>> {
     let mut mentioned: BTreeSet<i64> = BTreeSet::new();
-    mentioned.extend(fixed.iter().flat_map(|(_, value)| [value - 1, value, value.saturating_add(1)]));
-    let texts = constraints.iter().map(ToString::to_string).chain(dims.iter().map(ToString::to_string));
+    mentioned.extend(
+        fixed
+            .iter()
+            .flat_map(|(_, value)| [value - 1, value, value.saturating_add(1)]),
+    );
+    let texts = constraints
+        .iter()
+        .map(ToString::to_string)
+        .chain(dims.iter().map(ToString::to_string));
     for text in texts {
         for number in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             if let Ok(number) = number.parse::<i64>() {
@@ -256,15 +324,22 @@ fn candidates(
         }
     }
     let small = 1..=9i64;
-    let more: Vec<i64> =
-        mentioned.into_iter().filter(|m| !small.contains(m) && (0..1 << 20).contains(m)).take(64).collect();
+    let more: Vec<i64> = mentioned
+        .into_iter()
+        .filter(|m| !small.contains(m) && (0..1 << 20).contains(m))
+        .take(64)
+        .collect();
     (0..n)
         .map(|_| {
             let mut order: SmallVec<[i64; 16]> = small.clone().collect();
             for i in (1..order.len()).rev() {
                 order.swap(i, sampler.size(0, i));
             }
-            order.into_iter().chain(more.iter().copied()).chain([0]).collect()
+            order
+                .into_iter()
+                .chain(more.iter().copied())
+                .chain([0])
+                .collect()
         })
         .collect()
 }

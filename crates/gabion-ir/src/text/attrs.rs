@@ -67,7 +67,11 @@ impl<'t> Parser<'t> {
             self.expect('=', "`=` after the attribute's name")?;
             let value = self.json(depth)?;
             if attrs.insert(key.clone(), value).is_some() {
-                return Err(self.error(span, format!("attribute `{key}` is given twice"), "the second"));
+                return Err(self.error(
+                    span,
+                    format!("attribute `{key}` is given twice"),
+                    "the second",
+                ));
             }
             if !self.at_punct(',') {
                 break;
@@ -81,7 +85,11 @@ impl<'t> Parser<'t> {
     fn json(&mut self, depth: usize) -> Result<Json, Stop> {
         let (token, span) = self.lex.peek();
         if depth >= MAX_DEPTH {
-            return Err(self.error(span, format!("more than {MAX_DEPTH} nested lists"), "too deep"));
+            return Err(self.error(
+                span,
+                format!("more than {MAX_DEPTH} nested lists"),
+                "too deep",
+            ));
         }
         let value = match token {
             Token::Punct('{') => return Ok(Json::Object(self.attrs(depth + 1)?.0)),
@@ -94,10 +102,18 @@ impl<'t> Parser<'t> {
                 Ok(number) => Json::Number(number),
                 Err(_) => {
                     let message = format!("{} is no number, or out of range", token.describe());
-                    return Err(self.error(span, message, "expected a number such as `-1` or `1e-5`"));
+                    return Err(self.error(
+                        span,
+                        message,
+                        "expected a number such as `-1` or `1e-5`",
+                    ));
                 }
             },
-            _ => return Err(self.unexpected("a value: a number, string, `true`, `false`, `null`, `[..]` or `{..}`")),
+            _ => {
+                return Err(self.unexpected(
+                    "a value: a number, string, `true`, `false`, `null`, `[..]` or `{..}`",
+                ));
+            }
         };
         self.lex.next();
         Ok(value)
@@ -121,7 +137,11 @@ impl<'t> Parser<'t> {
     pub(super) fn unescape(&mut self, raw: &str, span: &Span) -> Result<String, Stop> {
         serde_json::from_str(raw).map_err(|_| {
             let message = "a string with an escape that JSON lacks, or a control character";
-            self.error(span.clone(), message, "write `\\n`, `\\\"`, `\\\\`, `\\u0041`")
+            self.error(
+                span.clone(),
+                message,
+                "write `\\n`, `\\\"`, `\\\\`, `\\u0041`",
+            )
         })
     }
 }

@@ -32,7 +32,13 @@ pub struct TextError {
 
 impl TextError {
     /// The error at `span` of `text`; offsets that are no character borders are moved down to one.
-    pub(super) fn new(text: &str, span: &Span, message: String, label: String, help: Option<String>) -> Self {
+    pub(super) fn new(
+        text: &str,
+        span: &Span,
+        message: String,
+        label: String,
+        help: Option<String>,
+    ) -> Self {
         let start = text.floor_char_boundary(span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
@@ -46,7 +52,9 @@ impl TextError {
             message,
             label,
             help,
-            shown: text[shown_start..shown_end].trim_end_matches('\r').to_owned(),
+            shown: text[shown_start..shown_end]
+                .trim_end_matches('\r')
+                .to_owned(),
             marked,
             clipped: shown_start != line_start,
         }
@@ -55,12 +63,18 @@ impl TextError {
     fn draw(&self, file: &str) -> String {
         let end = self.marked.end.min(self.shown.len());
         let start = self.marked.start.min(end);
-        let mark = AnnotationKind::Primary.span(start..end).label(self.label.as_str());
-        let snippet = Snippet::source(self.shown.as_str()).line_start(self.line).annotation(mark);
+        let mark = AnnotationKind::Primary
+            .span(start..end)
+            .label(self.label.as_str());
+        let snippet = Snippet::source(self.shown.as_str())
+            .line_start(self.line)
+            .annotation(mark);
         let title = Level::ERROR.primary_title(self.message.as_str());
         let mut group: Group<'_> = if self.clipped {
             // The column within what is shown is not the column within the line.
-            title.element(Origin::path(file).line(self.line).char_column(self.column)).element(snippet)
+            title
+                .element(Origin::path(file).line(self.line).char_column(self.column))
+                .element(snippet)
         } else {
             title.element(snippet.path(file))
         };
@@ -82,7 +96,11 @@ pub struct TextErrors {
 impl TextErrors {
     pub(super) fn new(mut items: Vec<TextError>, more: bool) -> Self {
         items.sort_by_key(|e| (e.line, e.column));
-        Self { file: "graph".to_owned(), items, more }
+        Self {
+            file: "graph".to_owned(),
+            items,
+            more,
+        }
     }
 
     /// The same errors, of this file.

@@ -65,7 +65,12 @@ pub(super) struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, peeked: None, last_end: 0 }
+        Self {
+            text,
+            at: 0,
+            peeked: None,
+            last_end: 0,
+        }
     }
 
     /// The next token, left in place.
@@ -128,7 +133,9 @@ impl<'t> Lexer<'t> {
                 let name = name_prefix(&rest[1..], true);
                 match name {
                     "" => wrong("`%` without a name", 1),
-                    _ if name.len() > MAX_NAME => wrong("a name of more than 512 bytes", 1 + name.len()),
+                    _ if name.len() > MAX_NAME => {
+                        wrong("a name of more than 512 bytes", 1 + name.len())
+                    }
                     _ if is_identifier(name) || name.bytes().all(|b| b.is_ascii_digit()) => {
                         (Token::Value(name), at + 1 + name.len())
                     }
@@ -151,7 +158,9 @@ impl<'t> Lexer<'t> {
                 Some(len) => (Token::Text(&rest[..len]), at + len),
                 None => wrong("a string that is not closed on its line", line_len(rest)),
             },
-            '(' | ')' | '{' | '}' | '[' | ']' | ',' | ':' | '=' | '@' => (Token::Punct(first), at + 1),
+            '(' | ')' | '{' | '}' | '[' | ']' | ',' | ':' | '=' | '@' => {
+                (Token::Punct(first), at + 1)
+            }
             _ => wrong("a character that has no meaning here", first.len_utf8()),
         }
     }
@@ -161,10 +170,19 @@ impl<'t> Lexer<'t> {
     pub(super) fn type_text(&mut self) -> Result<(&'t str, Span), (String, Span)> {
         let (token, span) = self.peek();
         let Token::Word(_) = token else {
-            return Err((format!("expected a type such as `f32[n, 64]`, found {}", token.describe()), span));
+            return Err((
+                format!(
+                    "expected a type such as `f32[n, 64]`, found {}",
+                    token.describe()
+                ),
+                span,
+            ));
         };
         if !self.text[span.end..].starts_with('[') {
-            let message = format!("expected a type such as `f32[n, 64]`, found {} without `[..]`", token.describe());
+            let message = format!(
+                "expected a type such as `f32[n, 64]`, found {} without `[..]`",
+                token.describe()
+            );
             return Err((message, span));
         }
         let open = span.end;
@@ -184,11 +202,17 @@ impl<'t> Lexer<'t> {
             }
         }
         self.move_to(open);
-        Err(("the `[` of this type is not closed on its line".to_owned(), span.start..open + 1))
+        Err((
+            "the `[` of this type is not closed on its line".to_owned(),
+            span.start..open + 1,
+        ))
     }
 
     /// A constraint as written, up to (not including) one of `stops` outside parentheses.
-    pub(super) fn constraint_text(&mut self, stops: &[char]) -> Result<(&'t str, Span), (String, Span)> {
+    pub(super) fn constraint_text(
+        &mut self,
+        stops: &[char],
+    ) -> Result<(&'t str, Span), (String, Span)> {
         let (_, first) = self.peek();
         let start = first.start;
         let mut parens = 0usize;
@@ -227,7 +251,11 @@ fn name_prefix(text: &str, digit_first: bool) -> &str {
     let end = text
         .bytes()
         .enumerate()
-        .position(|(i, b)| !(b.is_ascii_alphanumeric() || b == b'_' || ((i > 0 || digit_first) && matches!(b, b'.' | b'-'))))
+        .position(|(i, b)| {
+            !(b.is_ascii_alphanumeric()
+                || b == b'_'
+                || ((i > 0 || digit_first) && matches!(b, b'.' | b'-')))
+        })
         .unwrap_or(text.len());
     &text[..end]
 }

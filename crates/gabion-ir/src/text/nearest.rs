@@ -5,7 +5,10 @@ const MAX_LEN: usize = 64;
 
 /// The candidate nearest to `name` by edit distance, if it is near enough to be a slip of the hand;
 /// the first in order among equals.
-pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
     if name.len() > MAX_LEN {
         return None;
     }

@@ -54,7 +54,14 @@ pub(super) fn parse(text: &str) -> Result<Graph, TextErrors> {
         returns: Vec::new(),
     };
     if text.len() > MAX_TEXT {
-        parser.error(0..0, format!("the text has {} bytes; at most {MAX_TEXT} are read", text.len()), "here");
+        parser.error(
+            0..0,
+            format!(
+                "the text has {} bytes; at most {MAX_TEXT} are read",
+                text.len()
+            ),
+            "here",
+        );
     } else {
         parser.graph();
     }
@@ -63,7 +70,12 @@ pub(super) fn parse(text: &str) -> Result<Graph, TextErrors> {
 
 impl<'t> Parser<'t> {
     /// Records an error. The answer says: give up what you are reading.
-    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, label: impl Into<String>) -> Stop {
+    pub(super) fn error(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Stop {
         self.error_with_help(span, message, label, None)
     }
 
@@ -75,7 +87,13 @@ impl<'t> Parser<'t> {
         help: Option<String>,
     ) -> Stop {
         if self.errors.len() <= MAX_ERRORS {
-            self.errors.push(TextError::new(self.text, &span, message.into(), label.into(), help));
+            self.errors.push(TextError::new(
+                self.text,
+                &span,
+                message.into(),
+                label.into(),
+                help,
+            ));
         }
         Stop
     }
@@ -83,7 +101,11 @@ impl<'t> Parser<'t> {
     /// Expected this, found the next token.
     pub(super) fn unexpected(&mut self, expected: &str) -> Stop {
         let (token, span) = self.lex.peek();
-        self.error(span, format!("expected {expected}, found {}", token.describe()), format!("expected {expected}"))
+        self.error(
+            span,
+            format!("expected {expected}, found {}", token.describe()),
+            format!("expected {expected}"),
+        )
     }
 
     pub(super) fn at_punct(&mut self, c: char) -> bool {
@@ -92,7 +114,11 @@ impl<'t> Parser<'t> {
 
     /// Takes a punctuation mark; `name` is how an error calls it.
     pub(super) fn expect(&mut self, c: char, name: &str) -> Result<Span, Stop> {
-        if self.at_punct(c) { Ok(self.lex.next().1) } else { Err(self.unexpected(name)) }
+        if self.at_punct(c) {
+            Ok(self.lex.next().1)
+        } else {
+            Err(self.unexpected(name))
+        }
     }
 
     fn take(&mut self, token: Token<'_>) -> bool {
@@ -104,14 +130,26 @@ impl<'t> Parser<'t> {
     }
 
     fn expect_word(&mut self, word: &str) -> Result<(), Stop> {
-        if self.take(Token::Word(word)) { Ok(()) } else { Err(self.unexpected(&format!("`{word}`"))) }
+        if self.take(Token::Word(word)) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("`{word}`")))
+        }
     }
 
     fn finish(mut self) -> Result<Graph, TextErrors> {
         for (index, name) in std::mem::take(&mut self.unknown) {
-            if let (Some(error), Some(defined)) = (self.errors.get_mut(index), self.defined.get(name)) {
-                let line = self.text[..defined.at.start].bytes().filter(|&b| b == b'\n').count() + 1;
-                error.help = Some(format!("`%{name}` is defined later, in line {line}; a value is defined before it is used"));
+            if let (Some(error), Some(defined)) =
+                (self.errors.get_mut(index), self.defined.get(name))
+            {
+                let line = self.text[..defined.at.start]
+                    .bytes()
+                    .filter(|&b| b == b'\n')
+                    .count()
+                    + 1;
+                error.help = Some(format!(
+                    "`%{name}` is defined later, in line {line}; a value is defined before it is used"
+                ));
             }
         }
         if self.errors.is_empty() {
@@ -203,7 +241,8 @@ impl<'t> Parser<'t> {
     }
 
     fn input(&mut self) -> Result<(), Stop> {
-        let is_keyword = self.lex.peek().0 == Token::Word("donate") && self.lex.peek_second() != Token::Punct('=');
+        let is_keyword = self.lex.peek().0 == Token::Word("donate")
+            && self.lex.peek_second() != Token::Punct('=');
         let donated = is_keyword && self.take(Token::Word("donate"));
         let given = self.optional_name()?;
         let (token, at) = self.lex.peek();
@@ -222,14 +261,29 @@ impl<'t> Parser<'t> {
         };
         let taken = self.graph.inputs().iter().any(|i| &*i.name == name);
         if taken {
-            self.error(at.clone(), format!("input `{name}` is declared twice"), "the second");
+            self.error(
+                at.clone(),
+                format!("input `{name}` is declared twice"),
+                "the second",
+            );
         }
-        let ty = self.expect(':', "`:` and the input's type").and_then(|_| self.ty());
+        let ty = self
+            .expect(':', "`:` and the input's type")
+            .and_then(|_| self.ty());
         let value = match ty {
             Ok((ty, _)) if !taken => {
-                let op = Input { name: name.into(), donated }.into();
+                let op = Input {
+                    name: name.into(),
+                    donated,
+                }
+                .into();
                 let types = Some(smallvec::smallvec![ty]);
-                let stated = Stated { op, names: self.free_names(&[(printed, at.clone())]), types, scope: None };
+                let stated = Stated {
+                    op,
+                    names: self.free_names(&[(printed, at.clone())]),
+                    types,
+                    scope: None,
+                };
                 self.place(&[], stated, &at, &at)
             }
             Ok(_) => None,
@@ -281,7 +335,11 @@ impl<'t> Parser<'t> {
         }
         let (_, close) = self.lex.next();
         if !returned {
-            self.error(close, "the graph has no `return`", "expected `return %value` before this");
+            self.error(
+                close,
+                "the graph has no `return`",
+                "expected `return %value` before this",
+            );
         }
         Ok(())
     }
@@ -300,7 +358,10 @@ impl<'t> Parser<'t> {
             };
             at += newline + 1;
             let line = self.text[at..].trim_start_matches([' ', '\t', '\r']);
-            let word = |w: &str| line.strip_prefix(w).is_some_and(|rest| rest.starts_with(char::is_whitespace));
+            let word = |w: &str| {
+                line.strip_prefix(w)
+                    .is_some_and(|rest| rest.starts_with(char::is_whitespace))
+            };
             if line.starts_with(['%', '}']) || word("guard") || word("return") {
                 self.lex.move_to(at);
                 return;
@@ -330,7 +391,11 @@ impl<'t> Parser<'t> {
             Ok(constraint) => Ok((constraint, span)),
             Err(error) => {
                 let error: &dyn std::fmt::Display = &error;
-                Err(self.error(span, format!("`{}` is no constraint: {error}", clip(raw)), "expected such as `n % 16 == 0`"))
+                Err(self.error(
+                    span,
+                    format!("`{}` is no constraint: {error}", clip(raw)),
+                    "expected such as `n % 16 == 0`",
+                ))
             }
         }
     }
@@ -357,17 +422,30 @@ impl<'t> Parser<'t> {
 
     /// Printed names as a node's names: digits alone are no name.
     fn free_names(&self, names: &[(&'t str, Span)]) -> SmallVec<[Option<Arc<str>>; 1]> {
-        names.iter().map(|(name, _)| (!is_numeric(name)).then(|| Arc::from(*name))).collect()
+        names
+            .iter()
+            .map(|(name, _)| (!is_numeric(name)).then(|| Arc::from(*name)))
+            .collect()
     }
 
     fn define(&mut self, name: &'t str, value: Option<Value>, at: &Span) {
         if let Some(first) = self.defined.get(name) {
-            let line = self.text[..first.at.start].bytes().filter(|&b| b == b'\n').count() + 1;
+            let line = self.text[..first.at.start]
+                .bytes()
+                .filter(|&b| b == b'\n')
+                .count()
+                + 1;
             let message = format!("`%{name}` is defined twice, first in line {line}");
             self.error(at.clone(), message, "the second");
             return;
         }
-        self.defined.insert(name, Defined { value, at: at.clone() });
+        self.defined.insert(
+            name,
+            Defined {
+                value,
+                at: at.clone(),
+            },
+        );
     }
 
     fn node(&mut self) -> Result<(), Stop> {
@@ -382,7 +460,10 @@ impl<'t> Parser<'t> {
     }
 
     /// The first result, or none if an operand's line was wrong.
-    fn node_line(&mut self, names: &mut SmallVec<[(&'t str, Span); 1]>) -> Result<Option<Value>, Stop> {
+    fn node_line(
+        &mut self,
+        names: &mut SmallVec<[(&'t str, Span); 1]>,
+    ) -> Result<Option<Value>, Stop> {
         loop {
             let (token, span) = self.lex.peek();
             let Token::Value(name) = token else {
@@ -406,27 +487,39 @@ impl<'t> Parser<'t> {
         };
         self.lex.next();
         let operands = self.operands()?;
-        let (attrs, attrs_span) =
-            if self.at_punct('{') { self.attrs(0)? } else { (Attrs::new(), word_span.clone()) };
+        let (attrs, attrs_span) = if self.at_punct('{') {
+            self.attrs(0)?
+        } else {
+            (Attrs::new(), word_span.clone())
+        };
         let op = self.op(word, &word_span, attrs, attrs_span)?;
         let (types, types_span) = self.stated_types(&word_span)?;
         let scope = self.scope()?;
         match self.lex.peek().0 {
             Token::Value(_) | Token::Word("guard" | "return") | Token::Punct('}') | Token::End => {}
-            _ if types.is_none() => return Err(self.unexpected("operands, attributes, `:` and types, or the next line")),
+            _ if types.is_none() => {
+                return Err(self.unexpected("operands, attributes, `:` and types, or the next line"));
+            }
             _ => return Err(self.unexpected("`,` and a type, `in` and a scope, or the next line")),
         }
         let Some(operands) = operands else {
             return Ok(None);
         };
-        let stated = Stated { op, names: self.free_names(names), types, scope };
+        let stated = Stated {
+            op,
+            names: self.free_names(names),
+            types,
+            scope,
+        };
         Ok(self.place(&operands, stated, &word_span, &types_span))
     }
 
     /// The operands; none if one of them has no value because its line was wrong.
     fn operands(&mut self) -> Result<Option<SmallVec<[Value; 4]>>, Stop> {
         let mut operands = Some(SmallVec::new());
-        if !matches!(self.lex.peek().0, Token::Value(_)) || self.lex.peek_second() == Token::Punct('=') {
+        if !matches!(self.lex.peek().0, Token::Value(_))
+            || self.lex.peek_second() == Token::Punct('=')
+        {
             return Ok(operands);
         }
         loop {
@@ -450,24 +543,39 @@ impl<'t> Parser<'t> {
         if let Some(defined) = self.defined.get(name) {
             return Ok(defined.value);
         }
-        let near = nearest(name, self.defined.keys().copied()).map(|n| format!("the nearest name is `%{n}`"));
+        let near = nearest(name, self.defined.keys().copied())
+            .map(|n| format!("the nearest name is `%{n}`"));
         self.unknown.push((self.errors.len(), name));
-        self.error_with_help(span, format!("`%{name}` is not defined"), "expected a value defined above", near);
+        self.error_with_help(
+            span,
+            format!("`%{name}` is not defined"),
+            "expected a value defined above",
+            near,
+        );
         Ok(None)
     }
 
-    fn op(&mut self, word: &str, word_span: &Span, attrs: Attrs, attrs_span: Span) -> Result<Op, Stop> {
+    fn op(
+        &mut self,
+        word: &str,
+        word_span: &Span,
+        attrs: Attrs,
+        attrs_span: Span,
+    ) -> Result<Op, Stop> {
         match Op::from_word(word, attrs) {
             Some(Ok(Op::Input(_))) => {
                 let message = "an input is declared in the graph's header, not as a line";
                 Err(self.error(word_span.clone(), message, "expected another operator"))
             }
             Some(Ok(op)) => Ok(op),
-            Some(Err(error)) => {
-                Err(self.error(attrs_span, format!("attributes of `{word}`: {error}"), "these attributes"))
-            }
+            Some(Err(error)) => Err(self.error(
+                attrs_span,
+                format!("attributes of `{word}`: {error}"),
+                "these attributes",
+            )),
             None => {
-                let help = nearest(word, Op::words()).map(|n| format!("the nearest operator is `{n}`"));
+                let help =
+                    nearest(word, Op::words()).map(|n| format!("the nearest operator is `{n}`"));
                 let message = format!("`{}` is no operator", clip(word));
                 Err(self.error_with_help(word_span.clone(), message, "expected an operator", help))
             }
@@ -502,25 +610,44 @@ impl<'t> Parser<'t> {
     }
 
     /// Places a node; an error is recorded and gives none.
-    fn place(&mut self, operands: &[Value], stated: Stated, word: &Span, types: &Span) -> Option<Value> {
+    fn place(
+        &mut self,
+        operands: &[Value],
+        stated: Stated,
+        word: &Span,
+        types: &Span,
+    ) -> Option<Value> {
         let name = stated.op.name();
         match place(&mut self.graph, &mut self.weights, operands, stated) {
             Ok(id) => return Some(Value::new(id, 0)),
-            Err(PlaceError::Mismatch { result, inferred, stated }) => {
-                let message = format!("type of result {result} of `{name}`: expected {inferred}, found {stated}");
+            Err(PlaceError::Mismatch {
+                result,
+                inferred,
+                stated,
+            }) => {
+                let message = format!(
+                    "type of result {result} of `{name}`: expected {inferred}, found {stated}"
+                );
                 self.error(types.clone(), message, format!("expected `{inferred}`"));
             }
             Err(error @ PlaceError::Count { .. }) => {
                 self.error(types.clone(), format!("{name}: {error}"), "results");
             }
-            Err(PlaceError::Weight { name: weight, known }) => {
+            Err(PlaceError::Weight {
+                name: weight,
+                known,
+            }) => {
                 let text = self.graph.node(known.node).names.first().cloned().flatten();
                 let help = text.map(|t| format!("use `%{t}`"));
                 let message = format!("weight `{weight}` is declared twice");
                 self.error_with_help(word.clone(), message, "the second", help);
             }
             Err(error @ PlaceError::Type { .. }) => {
-                self.error(word.clone(), format!("{name}: {error}"), "does not accept these operands");
+                self.error(
+                    word.clone(),
+                    format!("{name}: {error}"),
+                    "does not accept these operands",
+                );
             }
         }
         None
@@ -538,7 +665,10 @@ impl<'t> Parser<'t> {
                 (None, Token::Value(name)) if !is_numeric(name) => name,
                 _ => {
                     let message = format!("an output needs a name, found {}", token.describe());
-                    let help = format!("write `return name = {}`", token.describe().trim_matches('`'));
+                    let help = format!(
+                        "write `return name = {}`",
+                        token.describe().trim_matches('`')
+                    );
                     return Err(self.error_with_help(at, message, "unnamed", Some(help)));
                 }
             };
@@ -554,14 +684,22 @@ impl<'t> Parser<'t> {
         if count != self.returns.len() {
             let stated = self.returns.len();
             let message = format!("the header states {stated} result types, found {count} outputs");
-            self.error(keyword.clone(), message, format!("expected {stated} outputs"));
+            self.error(
+                keyword.clone(),
+                message,
+                format!("expected {stated} outputs"),
+            );
         }
         Ok(())
     }
 
     fn returned(&mut self, index: usize, name: &str, value: Option<Value>, at: &Span) {
         if self.graph.outputs().iter().any(|o| &*o.name == name) {
-            self.error(at.clone(), format!("output `{name}` is declared twice"), "the second");
+            self.error(
+                at.clone(),
+                format!("output `{name}` is declared twice"),
+                "the second",
+            );
             return;
         }
         let Some(value) = value else { return };
@@ -569,7 +707,9 @@ impl<'t> Parser<'t> {
         if let Some((Some(stated), span)) = self.returns.get(index).cloned()
             && stated != found
         {
-            let message = format!("result type {index}: expected {found}, the type of output `{name}`, found {stated}");
+            let message = format!(
+                "result type {index}: expected {found}, the type of output `{name}`, found {stated}"
+            );
             self.error(span, message, format!("expected `{found}`"));
         }
         self.graph.push_output(name, value);

@@ -32,9 +32,9 @@ pub(crate) enum PlaceError {
         /// Which result.
         result: usize,
         /// What the rule gives.
-        inferred: TensorType,
+        inferred: Box<TensorType>,
         /// What is written.
-        stated: TensorType,
+        stated: Box<TensorType>,
     },
     /// A weight of this name is there already.
     Weight {
@@ -49,11 +49,17 @@ impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PlaceError::Type { error, operands } if operands.is_empty() => write!(f, "{error}"),
-            PlaceError::Type { error, operands } => write!(f, "{error} (operands: {})", operands.join(", ")),
+            PlaceError::Type { error, operands } => {
+                write!(f, "{error} (operands: {})", operands.join(", "))
+            }
             PlaceError::Count { inferred, stated } => {
                 write!(f, "the operator has {inferred} results, found {stated}")
             }
-            PlaceError::Mismatch { result, inferred, stated } => {
+            PlaceError::Mismatch {
+                result,
+                inferred,
+                stated,
+            } => {
                 write!(f, "result {result}: expected {inferred}, found {stated}")
             }
             PlaceError::Weight { name, .. } => write!(f, "weight `{name}` is declared twice"),
@@ -80,8 +86,16 @@ pub(crate) fn place(
     operands: &[Value],
     stated: Stated,
 ) -> Result<NodeId, PlaceError> {
-    let Stated { op, names, types, scope } = stated;
-    let args: SmallVec<[TensorType; 4]> = operands.iter().map(|v| graph.value_type(*v).clone()).collect();
+    let Stated {
+        op,
+        names,
+        types,
+        scope,
+    } = stated;
+    let args: SmallVec<[TensorType; 4]> = operands
+        .iter()
+        .map(|v| graph.value_type(*v).clone())
+        .collect();
     let mut cx = InferCx::new(graph.relations(), types.as_deref());
     let results = op.infer(&args, &mut cx).map_err(|error| PlaceError::Type {
         error,
@@ -91,25 +105,48 @@ pub(crate) fn place(
     let written = types.as_ref().map_or(names.len(), |t| t.len());
     for stated in [names.len(), written] {
         if stated != results.len() {
-            return Err(PlaceError::Count { inferred: results.len(), stated });
+            return Err(PlaceError::Count {
+                inferred: results.len(),
+                stated,
+            });
         }
     }
     for (result, (inferred, stated)) in results.iter().zip(types.iter().flatten()).enumerate() {
         if inferred != stated {
-            let (inferred, stated) = (inferred.clone(), stated.clone());
-            return Err(PlaceError::Mismatch { result, inferred, stated });
+            let (inferred, stated) = (Box::new(inferred.clone()), Box::new(stated.clone()));
+            return Err(PlaceError::Mismatch {
+                result,
+                inferred,
+                stated,
+            });
         }
     }
-    let weight = if let Op::Weight(weight) = &op { Some(weight.name.clone()) } else { None };
+    let weight = if let Op::Weight(weight) = &op {
+        Some(weight.name.clone())
+    } else {
+        None
+    };
     if let Some(name) = &weight
         && let Some(known) = weights.get(name)
     {
-        return Err(PlaceError::Weight { name: name.clone(), known: *known });
+        return Err(PlaceError::Weight {
+            name: name.clone(),
+            known: *known,
+        });
     }
     for guard in guards {
         graph.add_guard(guard);
     }
-    let id = graph.add_node(Node { op, results, names, scope, loc: None }, operands);
+    let id = graph.add_node(
+        Node {
+            op,
+            results,
+            names,
+            scope,
+            loc: None,
+        },
+        operands,
+    );
     if let Some(name) = weight {
         weights.insert(name, Value::new(id, 0));
     }

@@ -47,13 +47,20 @@ impl Names {
     /// The name, without `%`; `?` for a result that does not exist.
     pub fn get(&self, value: Value) -> &str {
         let names = self.of.get(&value.node);
-        names.and_then(|n| n.get(value.result as usize)).map_or("?", |name| name)
+        names
+            .and_then(|n| n.get(value.result as usize))
+            .map_or("?", |name| name)
     }
 
     /// All names of a node, as printed before `=`: `%a, %b`.
     pub fn node(&self, id: NodeId) -> String {
-        let names: Vec<String> =
-            self.of.get(&id).into_iter().flatten().map(|name| format!("%{name}")).collect();
+        let names: Vec<String> = self
+            .of
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .map(|name| format!("%{name}"))
+            .collect();
         names.join(", ")
     }
 
@@ -65,7 +72,11 @@ impl Names {
 
 /// A graph's or declaration's name as text: bare if it is an identifier, else a JSON string.
 fn bare_or_quoted(name: &str) -> String {
-    if is_identifier(name) { name.to_owned() } else { Json::String(name.to_owned()).to_string() }
+    if is_identifier(name) {
+        name.to_owned()
+    } else {
+        Json::String(name.to_owned()).to_string()
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -107,7 +118,11 @@ pub(crate) fn input_text(graph: &Graph, index: usize, value_name: &str) -> Strin
 /// `%y`, or `logits = %y`.
 pub(crate) fn output_text(graph: &Graph, index: usize, value_name: &str) -> String {
     let output = &graph.outputs()[index];
-    if *output.name == *value_name { format!("%{value_name}") } else { format!("{} = %{value_name}", output.name) }
+    if *output.name == *value_name {
+        format!("%{value_name}")
+    } else {
+        format!("{} = %{value_name}", output.name)
+    }
 }
 
 /// One node's line, without indentation.
@@ -116,7 +131,11 @@ pub fn node_text(graph: &Graph, id: NodeId, names: &Names) -> String {
 }
 
 /// One node's line under any naming.
-pub(crate) fn node_text_with<'n>(graph: &Graph, id: NodeId, name: &dyn Fn(Value) -> &'n str) -> String {
+pub(crate) fn node_text_with<'n>(
+    graph: &Graph,
+    id: NodeId,
+    name: &dyn Fn(Value) -> &'n str,
+) -> String {
     let node = graph.node(id);
     let mut line = String::new();
     for result in 0..node.results.len() {
@@ -160,7 +179,11 @@ fn type_text(graph: &Graph, value: Value) -> String {
     if !graph.contains(value.node) {
         return "?".to_owned();
     }
-    graph.node(value.node).results.get(value.result as usize).map_or_else(|| "?".to_owned(), ToString::to_string)
+    graph
+        .node(value.node)
+        .results
+        .get(value.result as usize)
+        .map_or_else(|| "?".to_owned(), ToString::to_string)
 }
 
 fn header(graph: &Graph, names: &Names) -> String {
@@ -178,7 +201,11 @@ fn header(graph: &Graph, names: &Names) -> String {
         out.push('\n');
     }
     out.push_str(") -> (");
-    let outputs: Vec<String> = graph.outputs().iter().map(|o| type_text(graph, o.value)).collect();
+    let outputs: Vec<String> = graph
+        .outputs()
+        .iter()
+        .map(|o| type_text(graph, o.value))
+        .collect();
     let line = out.rfind('\n').map_or(out.len(), |i| out.len() - i);
     let before = out.len();
     write_list(&mut out, &outputs, line, "  ");
@@ -214,7 +241,11 @@ pub(super) fn graph_text(graph: &Graph) -> String {
         .collect();
     let mut list = String::new();
     write_list(&mut list, &outputs, "  return ".len(), "    ");
-    let space = if list.starts_with('\n') || list.is_empty() { "" } else { " " };
+    let space = if list.starts_with('\n') || list.is_empty() {
+        ""
+    } else {
+        " "
+    };
     let _ = write!(out, "  return{space}{list}\n}}\n");
     out
 }
