@@ -7,7 +7,7 @@ use gabion_ir::{EvalError, Graph};
 use gabion_tensor::{DType, HostTensor};
 use proptest::prelude::*;
 
-use crate::random_graph::{random_graph, steps};
+use crate::random_graph::{fixed_graphs, random_graph, steps};
 
 type Tensors = BTreeMap<String, HostTensor>;
 
@@ -277,4 +277,15 @@ proptest! {
             prop_assert!(tensor.bitwise_eq(&all.outputs[name]));
         }
     }
+}
+
+/// Most random graphs have samples, or the property above would hold of nothing.
+#[test]
+fn most_random_graphs_have_samples() {
+    let graphs = fixed_graphs(50);
+    let found = graphs
+        .iter()
+        .filter(|g| sample_inputs(g, 3, &SampleOptions::default()).is_ok())
+        .count();
+    assert!(found > 25, "{found} of {}", graphs.len());
 }

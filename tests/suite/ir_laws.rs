@@ -7,7 +7,9 @@ use gabion_ir::hash::graph_hash;
 use gabion_ir::verify::verify;
 use proptest::prelude::*;
 
-use crate::random_graph::{every_operator, random_graph, rebuilt_with_other_ids, steps};
+use crate::random_graph::{
+    every_operator, fixed_graphs, random_graph, rebuilt_with_other_ids, steps,
+};
 
 /// Every law that holds for one graph.
 #[track_caller]
@@ -146,21 +148,8 @@ fn every_operator_obeys_the_laws() {
 /// The generator must make what the laws are about; else they hold of nothing.
 #[test]
 fn random_graphs_are_rich() {
-    let mut sampler = gabion_ir::Sampler::new(1);
     let (mut nodes, mut guards, mut dead, mut multi) = (0, 0, 0, 0);
-    for _ in 0..50 {
-        let steps: Vec<_> = (0..40)
-            .map(|_| {
-                let bits = sampler.bits();
-                (
-                    bits as u16,
-                    (bits >> 16) as u16,
-                    (bits >> 32) as u16,
-                    (bits >> 48) as u16,
-                )
-            })
-            .collect();
-        let mut graph = random_graph(&steps);
+    for mut graph in fixed_graphs(50) {
         nodes += graph.len();
         guards += graph.guards().len();
         multi += graph

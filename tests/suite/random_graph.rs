@@ -14,6 +14,23 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<Step>(), 0..40)
 }
 
+/// `n` graphs of 40 steps each, always the same.
+pub(crate) fn fixed_graphs(n: usize) -> Vec<Graph> {
+    let mut sampler = Sampler::new(1);
+    let mut step = || {
+        let bits = sampler.bits();
+        (
+            bits as u16,
+            (bits >> 16) as u16,
+            (bits >> 32) as u16,
+            (bits >> 48) as u16,
+        )
+    };
+    (0..n)
+        .map(|_| random_graph(&(0..40).map(|_| step()).collect::<Vec<Step>>()))
+        .collect()
+}
+
 /// Operators that steps choose from: word, operands, attributes.
 const CHOICES: &[(&str, usize, &str)] = &[
     ("exp", 1, "{}"),
