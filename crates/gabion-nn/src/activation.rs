@@ -15,26 +15,74 @@ pub struct Activation {
 /// one function written in three ways, the tanh approximation of Hendrycks and Gimpel
 /// (arXiv:1606.08415).
 const TABLE: &[Activation] = &[
-    Activation { name: "gelu", functions: &[UnaryFn::GeluErf] },
-    Activation { name: "gelu_accurate", functions: &[UnaryFn::GeluTanh] },
-    Activation { name: "gelu_fast", functions: &[UnaryFn::GeluTanh] },
-    Activation { name: "gelu_new", functions: &[UnaryFn::GeluTanh] },
-    Activation { name: "gelu_python", functions: &[UnaryFn::GeluErf] },
-    Activation { name: "gelu_python_tanh", functions: &[UnaryFn::GeluTanh] },
-    Activation { name: "gelu_pytorch_tanh", functions: &[UnaryFn::GeluTanh] },
-    Activation { name: "linear", functions: &[] },
-    Activation { name: "quick_gelu", functions: &[UnaryFn::GeluQuick] },
-    Activation { name: "relu", functions: &[UnaryFn::Relu] },
-    Activation { name: "relu2", functions: &[UnaryFn::Relu, UnaryFn::Square] },
-    Activation { name: "sigmoid", functions: &[UnaryFn::Sigmoid] },
-    Activation { name: "silu", functions: &[UnaryFn::Silu] },
-    Activation { name: "swish", functions: &[UnaryFn::Silu] },
-    Activation { name: "tanh", functions: &[UnaryFn::Tanh] },
+    Activation {
+        name: "gelu",
+        functions: &[UnaryFn::GeluErf],
+    },
+    Activation {
+        name: "gelu_accurate",
+        functions: &[UnaryFn::GeluTanh],
+    },
+    Activation {
+        name: "gelu_fast",
+        functions: &[UnaryFn::GeluTanh],
+    },
+    Activation {
+        name: "gelu_new",
+        functions: &[UnaryFn::GeluTanh],
+    },
+    Activation {
+        name: "gelu_python",
+        functions: &[UnaryFn::GeluErf],
+    },
+    Activation {
+        name: "gelu_python_tanh",
+        functions: &[UnaryFn::GeluTanh],
+    },
+    Activation {
+        name: "gelu_pytorch_tanh",
+        functions: &[UnaryFn::GeluTanh],
+    },
+    Activation {
+        name: "linear",
+        functions: &[],
+    },
+    Activation {
+        name: "quick_gelu",
+        functions: &[UnaryFn::GeluQuick],
+    },
+    Activation {
+        name: "relu",
+        functions: &[UnaryFn::Relu],
+    },
+    Activation {
+        name: "relu2",
+        functions: &[UnaryFn::Relu, UnaryFn::Square],
+    },
+    Activation {
+        name: "sigmoid",
+        functions: &[UnaryFn::Sigmoid],
+    },
+    Activation {
+        name: "silu",
+        functions: &[UnaryFn::Silu],
+    },
+    Activation {
+        name: "swish",
+        functions: &[UnaryFn::Silu],
+    },
+    Activation {
+        name: "tanh",
+        functions: &[UnaryFn::Tanh],
+    },
 ];
 
 impl Activation {
     /// No activation.
-    pub(crate) const LINEAR: Self = Self { name: "linear", functions: &[] };
+    pub(crate) const LINEAR: Self = Self {
+        name: "linear",
+        functions: &[],
+    };
 
     /// The activation of this name.
     pub fn by_name(name: &str) -> Option<Self> {

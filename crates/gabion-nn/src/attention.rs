@@ -47,14 +47,18 @@ impl SelfAttention {
         cache: KvCache<'g>,
         position: TensorValue<'g>,
     ) -> (TensorValue<'g>, KvCache<'g>) {
-        let scope = scope.child(&self.name);
+        let (scope, _open) = scope.enter(&self.name);
         let tokens = x.dim(0);
         let split = |x: TensorValue<'g>, heads: usize| {
             x.reshape([tokens.clone(), heads.into(), self.head_dim.into()])
         };
         let projected = self.qkv.forward_split(&scope, x);
         let [q, k, v] = projected[..] else {
-            let message = format!("`{}` needs 3 projections, found {}", self.name, projected.len());
+            let message = format!(
+                "`{}` needs 3 projections, found {}",
+                self.name,
+                projected.len()
+            );
             return (scope.builder().poison("attention", message), cache);
         };
         let q = rotary.rotate(split(q, self.heads));
@@ -65,7 +69,7 @@ impl SelfAttention {
             values: cache.values.cache_append(v, position, 0),
         };
         let scale = score_scale(self.head_dim);
-        let attended = q.attention(cache.keys, cache.values).scale(scale).causal().position(position).build();
+        let attended = q.attention(cache.keys, cache.values, scale, true, None, Some(position));
         let joined = attended.reshape([tokens, (self.heads * self.head_dim).into()]);
         (self.output.forward(&scope, joined), cache)
     }

@@ -4,7 +4,7 @@ mod config;
 mod pooling;
 
 use gabion_ir::{Builder, Diagnostics, Graph, TensorValue};
-use gabion_tensor::{DType, Dim, TensorType};
+use gabion_tensor::{DType, TensorType};
 
 pub use config::BertConfig;
 pub use pooling::{Pooling, UnknownPooling, l2_normalize};
@@ -34,14 +34,24 @@ pub struct BertOptions {
 impl Default for BertOptions {
     /// The hidden states alone.
     fn default() -> Self {
-        Self { token_type_ids: false, hidden_state: true, pooling: None, normalize: false }
+        Self {
+            token_type_ids: false,
+            hidden_state: true,
+            pooling: None,
+            normalize: false,
+        }
     }
 }
 
 impl BertOptions {
     /// The embedding alone.
     pub fn embedding(pooling: Pooling, normalize: bool) -> Self {
-        Self { token_type_ids: false, hidden_state: false, pooling: Some(pooling), normalize }
+        Self {
+            token_type_ids: false,
+            hidden_state: false,
+            pooling: Some(pooling),
+            normalize,
+        }
     }
 }
 
@@ -80,7 +90,11 @@ impl BertEncoder {
     ///
     /// # Errors
     /// Every tensor that is stored as something no layer reads.
-    pub fn new(config: BertConfig, prefix: &str, stored: &StoredDTypes<'_>) -> Result<Self, ModelErrors> {
+    pub fn new(
+        config: BertConfig,
+        prefix: &str,
+        stored: &StoredDTypes<'_>,
+    ) -> Result<Self, ModelErrors> {
         let mut stored = Stored::new(stored, config.dtype);
         let prefix = prefix.trim_end_matches('.').to_owned();
         let embeddings = under(&prefix, "embeddings");
@@ -88,17 +102,29 @@ impl BertEncoder {
             name: name.to_owned(),
             rows,
             dim: config.hidden_size,
-            dtype: stored.dtype(&format!("{embeddings}.{name}.weight"), &[rows, config.hidden_size]),
+            dtype: stored.dtype(
+                &format!("{embeddings}.{name}.weight"),
+                &[rows, config.hidden_size],
+            ),
         };
         let words = table("word_embeddings", config.vocab_size);
         let positions = table("position_embeddings", config.context_length);
         let types = table("token_type_embeddings", config.type_vocab_size);
         let embedding_norm = norm(&config, &embeddings, &mut stored);
         let encoder = under(&prefix, "encoder");
-        let layers: Vec<Option<_>> =
-            (0..config.n_layers).map(|i| layer(&config, &format!("{encoder}.layer.{i}"), &mut stored)).collect();
+        let layers: Vec<Option<_>> = (0..config.n_layers)
+            .map(|i| layer(&config, &format!("{encoder}.layer.{i}"), &mut stored))
+            .collect();
         let layers = stored.finish("bert", layers.into_iter().collect())?;
-        Ok(Self { config, prefix, words, positions, types, embedding_norm, layers })
+        Ok(Self {
+            config,
+            prefix,
+            words,
+            positions,
+            types,
+            embedding_norm,
+            layers,
+        })
     }
 
     /// The configuration.
@@ -122,15 +148,23 @@ impl BertEncoder {
             let mut h = self.embed(&scope, ids, types);
             for (i, layer) in self.layers.iter().enumerate() {
                 let scope = scope.child("encoder").item("layer", i);
+                let _open = scope.open();
                 h = layer.forward(&scope, &self.config, h, attends);
             }
             if options.hidden_state {
                 b.output("last_hidden_state", h);
             }
             if let Some(pooling) = options.pooling {
-                let _open = scope.nameless_child("pooling");
+                let _open = scope.nameless_child("pooling").open();
                 let pooled = pooling.apply(h, mask);
-                b.output("embedding", if options.normalize { l2_normalize(pooled) } else { pooled });
+                b.output(
+                    "embedding",
+                    if options.normalize {
+                        l2_normalize(pooled)
+                    } else {
+                        pooled
+                    },
+                );
             }
         }
         b.finish()
@@ -144,18 +178,27 @@ impl BertEncoder {
     pub fn layer_graph(&self, index: usize) -> Result<Graph, Diagnostics> {
         let b = Builder::new("bert.layer");
         let (batch, seq) = (symbol(&b, "batch"), symbol(&b, "seq"));
-        let x = TensorType::new(DType::F32, [batch.clone(), seq.clone(), self.config.hidden_size.into()]);
+        let x = TensorType::new(
+            DType::F32,
+            [batch.clone(), seq.clone(), self.config.hidden_size.into()],
+        );
         let x = b.input("x", x);
         let mask = b.input("mask", TensorType::new(DType::I64, [batch, seq]));
         match self.layers.get(index) {
             Some(layer) => {
                 let attends = mask.ne(0_i64).unsqueeze(1).unsqueeze(1);
-                let scope = Scope::at(&b, &self.prefix).child("encoder").item("layer", index);
+                let scope = Scope::at(&b, &self.prefix)
+                    .child("encoder")
+                    .item("layer", index);
+                let _open = scope.open();
                 b.output("y", layer.forward(&scope, &self.config, x, attends));
             }
             None => {
                 let n = self.layers.len();
-                b.poison("layer_graph", format!("layer {index} is outside the model's {n} layers"));
+                b.poison(
+                    "layer_graph",
+                    format!("layer {index} is outside the model's {n} layers"),
+                );
             }
         }
         b.finish()
@@ -172,8 +215,12 @@ impl BertEncoder {
     /// True for tensors that checkpoints hold and no graph reads: position ids of old files, BERT's
     /// own pooler, and the heads of its pre-training.
     pub fn may_ignore(&self, tensor: &str) -> bool {
-        let ours = tensor.strip_prefix(&self.prefix).map_or(tensor, |t| t.trim_start_matches('.'));
-        ["embeddings.position_ids", "pooler", "cls"].iter().any(|module| crate::scope::holds(module, ours))
+        let ours = tensor
+            .strip_prefix(&self.prefix)
+            .map_or(tensor, |t| t.trim_start_matches('.'));
+        ["embeddings.position_ids", "pooler", "cls"]
+            .iter()
+            .any(|module| crate::scope::holds(module, ours))
             || crate::scope::holds("cls", tensor)
     }
 
@@ -183,13 +230,16 @@ impl BertEncoder {
         ids: TensorValue<'g>,
         types: Option<TensorValue<'g>>,
     ) -> TensorValue<'g> {
-        let scope = scope.child("embeddings");
+        let (scope, _open) = scope.enter("embeddings");
         let b = scope.builder();
         let words = self.words.forward(&scope, ids);
         let types = types.unwrap_or_else(|| b.scalar(DType::I64, 0.0));
         let types = self.types.forward(&scope, types);
-        let positions = self.positions.forward(&scope, b.range(ids.dim(1), DType::I64));
-        self.embedding_norm.forward(&scope, words + types + positions)
+        let positions = self
+            .positions
+            .forward(&scope, b.range(ids.dim(1), DType::I64));
+        self.embedding_norm
+            .forward(&scope, words + types + positions)
     }
 }
 
@@ -204,14 +254,17 @@ impl EncoderLayer {
         attends: TensorValue<'g>,
     ) -> TensorValue<'g> {
         let h = {
-            let scope = scope.child("attention");
-            let joined = self.attend(&scope.child("self"), config, x, attends);
-            let scope = scope.child("output");
+            let (scope, _open) = scope.enter("attention");
+            let joined = self.attend(&scope, config, x, attends);
+            let (scope, _open) = scope.enter("output");
             let projected = self.attention_output.forward(&scope, joined);
             self.attention_norm.forward(&scope, projected + x)
         };
-        let up = config.activation.apply(self.up.forward(&scope.child("intermediate"), h));
-        let scope = scope.child("output");
+        let up = {
+            let (scope, _open) = scope.enter("intermediate");
+            config.activation.apply(self.up.forward(&scope, h))
+        };
+        let (scope, _open) = scope.enter("output");
         let down = self.down.forward(&scope, up);
         self.norm.forward(&scope, down + h)
     }
@@ -224,21 +277,38 @@ impl EncoderLayer {
         x: TensorValue<'g>,
         attends: TensorValue<'g>,
     ) -> TensorValue<'g> {
+        let (scope, _open) = scope.enter("self");
         let (batch, seq) = (x.dim(0), x.dim(1));
-        let heads = [batch.clone(), seq.clone(), config.heads.into(), config.head_dim().into()];
-        let projected = self.qkv.forward_split(scope, x);
+        let heads = [
+            batch.clone(),
+            seq.clone(),
+            config.heads.into(),
+            config.head_dim().into(),
+        ];
+        let projected = self.qkv.forward_split(&scope, x);
         let [q, k, v] = projected[..] else {
             let message = format!("attention needs 3 projections, found {}", projected.len());
             return scope.builder().poison("attention", message);
         };
         let [q, k, v] = [q, k, v].map(|x| x.reshape(heads.clone()));
-        let attended = q.attention(k, v).scale(score_scale(config.head_dim())).mask(attends).build();
+        let attended = q.attention(
+            k,
+            v,
+            score_scale(config.head_dim()),
+            false,
+            Some(attends),
+            None,
+        );
         attended.reshape([batch, seq, config.hidden_size.into()])
     }
 }
 
 fn under(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
+    }
 }
 
 fn norm(config: &BertConfig, scope: &str, stored: &mut Stored<'_>) -> LayerNorm {
@@ -254,14 +324,27 @@ fn norm(config: &BertConfig, scope: &str, stored: &mut Stored<'_>) -> LayerNorm 
 
 fn layer(config: &BertConfig, scope: &str, stored: &mut Stored<'_>) -> Option<EncoderLayer> {
     let (hidden, inter) = (config.hidden_size, config.intermediate_size);
-    let mut qkv = StackedLinearConfig::new(hidden, [("query", hidden), ("key", hidden), ("value", hidden)]);
+    let mut qkv = StackedLinearConfig::new(
+        hidden,
+        [("query", hidden), ("key", hidden), ("value", hidden)],
+    );
     qkv.attribute = "qkv".to_owned();
     let qkv = stack(&format!("{scope}.attention.self"), qkv, true, stored);
-    let (attention, output) = (format!("{scope}.attention.output"), format!("{scope}.output"));
+    let (attention, output) = (
+        format!("{scope}.attention.output"),
+        format!("{scope}.output"),
+    );
     Some(EncoderLayer {
         attention_output: linear(&attention, "dense", hidden, hidden, true, stored),
         attention_norm: norm(config, &attention, stored),
-        up: linear(&format!("{scope}.intermediate"), "dense", hidden, inter, true, stored),
+        up: linear(
+            &format!("{scope}.intermediate"),
+            "dense",
+            hidden,
+            inter,
+            true,
+            stored,
+        ),
         down: linear(&output, "dense", inter, hidden, true, stored),
         norm: norm(config, &output, stored),
         qkv: qkv?,

@@ -4,7 +4,7 @@ mod config;
 mod family;
 
 use gabion_ir::{Builder, Diagnostics, Graph, TensorValue};
-use gabion_tensor::{DType, Dim, TensorType};
+use gabion_tensor::{DType, Dim, Shape, TensorType};
 
 pub use config::CausalLmConfig;
 pub(crate) use config::{read_activation, read_dtype, refuse_quantized};
@@ -42,7 +42,9 @@ impl DecoderLayer {
         position: TensorValue<'g>,
     ) -> (TensorValue<'g>, KvCache<'g>) {
         let normed = self.input_norm.forward(scope, x);
-        let (attended, cache) = self.attention.forward(scope, normed, rotary, cache, position);
+        let (attended, cache) = self
+            .attention
+            .forward(scope, normed, rotary, cache, position);
         let h = x + attended;
         let normed = self.post_norm.forward(scope, h);
         (h + self.mlp.forward(scope, normed), cache)
@@ -85,17 +87,37 @@ impl CausalLm {
             name: "embed_tokens".to_owned(),
             rows: config.vocab_size,
             dim: config.hidden_size,
-            dtype: stored.dtype("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size]),
+            dtype: stored.dtype(
+                "model.embed_tokens.weight",
+                &[config.vocab_size, config.hidden_size],
+            ),
         };
-        let layers: Vec<Option<_>> =
-            (0..config.n_layers).map(|i| layer(&config, &format!("model.layers.{i}"), &mut stored)).collect();
+        let layers: Vec<Option<_>> = (0..config.n_layers)
+            .map(|i| layer(&config, &format!("model.layers.{i}"), &mut stored))
+            .collect();
         let norm = norm(&config, "model", "norm", &mut stored);
-        let head = (!config.tie_word_embeddings)
-            .then(|| linear("", "lm_head", config.hidden_size, config.vocab_size, false, &mut stored));
+        let head = (!config.tie_word_embeddings).then(|| {
+            linear(
+                "",
+                "lm_head",
+                config.hidden_size,
+                config.vocab_size,
+                false,
+                &mut stored,
+            )
+        });
         let model = config.family.model_type();
         let layers = stored.finish(model, layers.into_iter().collect())?;
         let frequencies = frequencies(&config);
-        Ok(Self { config, pairing: Pairing::Half, frequencies, embedding, layers, norm, head })
+        Ok(Self {
+            config,
+            pairing: Pairing::Half,
+            frequencies,
+            embedding,
+            layers,
+            norm,
+            head,
+        })
     }
 
     /// The same decoder on a checkpoint whose q and k rows lie so that neighbours rotate together
@@ -130,26 +152,32 @@ impl CausalLm {
     pub fn build_graph_with(&self, options: CausalLmOptions) -> Result<Graph, Diagnostics> {
         let b = Builder::new(self.config.family.model_type());
         b.declare("tokens >= 1");
-        let ids = b.input("ids", TensorType::new(DType::I32, [Dim::from(symbol(&b, "tokens"))]));
-        let position = b.input("position", TensorType::new(DType::I64, []));
-        let mut caches: Vec<_> = (0..self.layers.len()).map(|i| self.cache_inputs(&b, i)).collect();
+        let ids = b.input("ids", TensorType::new(DType::I32, [symbol(&b, "tokens")]));
+        let position = b.input("position", TensorType::new(DType::I64, Shape::default()));
+        let mut caches: Vec<_> = (0..self.layers.len())
+            .map(|i| self.cache_inputs(&b, i))
+            .collect();
         let root = Scope::root(&b);
         let h = {
-            let model = root.child("model");
+            let (model, _open) = root.enter("model");
             let mut h = self.embedding.forward(&model, ids);
             let rotary = self.rotary(&model, ids.dim(0), position);
             for (i, layer) in self.layers.iter().enumerate() {
-                (h, caches[i]) = layer.forward(&model.item("layers", i), h, &rotary, caches[i], position);
+                let (scope, _open) = model.enter(&format!("layers.{i}"));
+                (h, caches[i]) = layer.forward(&scope, h, &rotary, caches[i], position);
             }
             self.norm.forward(&model, h)
         };
         let logits = self.logits(&root, h);
-        let logits = if options.all_logits { logits } else { logits.slice(&[(-1..).into()]) };
+        let logits = if options.all_logits {
+            logits
+        } else {
+            logits.slice(&[(-1..).into()])
+        };
         b.output("logits", logits);
         for (i, cache) in caches.iter().enumerate() {
             output_cache(&b, i, cache);
         }
-        drop(root);
         b.finish()
     }
 
@@ -161,18 +189,25 @@ impl CausalLm {
     pub fn layer_graph(&self, index: usize) -> Result<Graph, Diagnostics> {
         let b = Builder::new(&format!("{}.layer", self.config.family.model_type()));
         let tokens = symbol(&b, "tokens");
-        let x = b.input("x", TensorType::new(DType::F32, [tokens.clone(), self.config.hidden_size.into()]));
-        let position = b.input("position", TensorType::new(DType::I64, []));
+        let x = b.input(
+            "x",
+            TensorType::new(DType::F32, [tokens.clone(), self.config.hidden_size.into()]),
+        );
+        let position = b.input("position", TensorType::new(DType::I64, Shape::default()));
         let Some(layer) = self.layers.get(index) else {
             let n = self.layers.len();
-            b.poison("layer_graph", format!("layer {index} is outside the model's {n} layers"));
+            b.poison(
+                "layer_graph",
+                format!("layer {index} is outside the model's {n} layers"),
+            );
             return b.finish();
         };
         let cache = self.cache_inputs(&b, index);
         {
-            let model = Scope::at(&b, "model");
+            let (model, _open) = Scope::root(&b).enter("model");
             let rotary = self.rotary(&model, tokens, position);
-            let (y, cache) = layer.forward(&model.item("layers", index), x, &rotary, cache, position);
+            let (scope, _open) = model.enter(&format!("layers.{index}"));
+            let (y, cache) = layer.forward(&scope, x, &rotary, cache, position);
             b.output("y", y);
             output_cache(&b, index, &cache);
         }
@@ -190,15 +225,26 @@ impl CausalLm {
     /// True for tensors that checkpoints of this family may hold and no graph reads: rotary tables
     /// of old files, and the head of a model that ties it.
     pub fn may_ignore(&self, tensor: &str) -> bool {
-        tensor.ends_with(".rotary_emb.inv_freq") || (self.head.is_none() && tensor == "lm_head.weight")
+        tensor.ends_with(".rotary_emb.inv_freq")
+            || (self.head.is_none() && tensor == "lm_head.weight")
     }
 
     fn cache_inputs<'g>(&self, b: &'g Builder, layer: usize) -> KvCache<'g> {
-        let shape = [symbol(b, "capacity"), self.config.kv_heads.into(), self.config.head_dim.into()];
+        let shape = [
+            symbol(b, "capacity"),
+            self.config.kv_heads.into(),
+            self.config.head_dim.into(),
+        ];
         let input = |kind: &str| {
-            b.donated_input(&format!("{kind}_cache.{layer}"), TensorType::new(DType::F32, shape.clone()))
+            b.donated_input(
+                &format!("{kind}_cache.{layer}"),
+                TensorType::new(DType::F32, shape.clone()),
+            )
         };
-        KvCache { keys: input("k"), values: input("v") }
+        KvCache {
+            keys: input("k"),
+            values: input("v"),
+        }
     }
 
     fn rotary<'g>(&self, scope: &Scope<'g>, tokens: Dim, position: TensorValue<'g>) -> Rotary<'g> {
@@ -211,7 +257,7 @@ impl CausalLm {
             Some(head) => head.forward(root, h),
             None => {
                 let table = self.embedding.table(&root.child("model"));
-                let _open = root.nameless_child("lm_head");
+                let _open = root.nameless_child("lm_head").open();
                 h.matmul_t(crate::scope::to_f32(table))
             }
         }
@@ -243,7 +289,12 @@ fn frequencies(config: &CausalLmConfig) -> Frequencies {
 fn norm(config: &CausalLmConfig, scope: &str, name: &str, stored: &mut Stored<'_>) -> RmsNorm {
     let dim = config.hidden_size;
     let dtype = stored.dtype(&format!("{scope}.{name}.weight"), &[dim]);
-    RmsNorm { name: name.to_owned(), dim, eps: config.rms_norm_eps, dtype }
+    RmsNorm {
+        name: name.to_owned(),
+        dim,
+        eps: config.rms_norm_eps,
+        dtype,
+    }
 }
 
 /// A projection with the dtypes that the checkpoint has.
@@ -255,7 +306,11 @@ pub(crate) fn linear(
     has_bias: bool,
     stored: &mut Stored<'_>,
 ) -> Linear {
-    let path = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
+    let path = if scope.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{scope}.{name}")
+    };
     let mut linear = Linear::new(name, in_dim, out_dim).with_bias(has_bias);
     linear.dtype = stored.dtype(&format!("{path}.weight"), &[out_dim, in_dim]);
     if has_bias {
@@ -276,10 +331,17 @@ pub(crate) fn stack(
     let projections: Vec<(String, usize)> = if config.stacked {
         vec![(config.attribute.clone(), config.total_rows())]
     } else {
-        config.names.iter().cloned().zip(config.out_dims.iter().copied()).collect()
+        config
+            .names
+            .iter()
+            .cloned()
+            .zip(config.out_dims.iter().copied())
+            .collect()
     };
-    let linears: Vec<Linear> =
-        projections.iter().map(|(name, rows)| linear(scope, name, in_dim, *rows, has_bias, stored)).collect();
+    let linears: Vec<Linear> = projections
+        .iter()
+        .map(|(name, rows)| linear(scope, name, in_dim, *rows, has_bias, stored))
+        .collect();
     config.dtype = match &linears[..] {
         [one] => PerProjection::All(one.dtype),
         each => PerProjection::Each(each.iter().map(|l| l.dtype).collect()),
@@ -295,7 +357,10 @@ pub(crate) fn stack(
 
 fn layer(config: &CausalLmConfig, scope: &str, stored: &mut Stored<'_>) -> Option<DecoderLayer> {
     let (hidden, inter) = (config.hidden_size, config.intermediate_size);
-    let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let (q, kv) = (
+        config.heads * config.head_dim,
+        config.kv_heads * config.head_dim,
+    );
     let attn = format!("{scope}.self_attn");
     let mlp = format!("{scope}.mlp");
     let named = |attribute: &str, projections: &[(&str, usize)]| {
@@ -321,6 +386,11 @@ fn layer(config: &CausalLmConfig, scope: &str, stored: &mut Stored<'_>) -> Optio
             output,
         },
         post_norm: norm(config, scope, "post_attention_layernorm", stored),
-        mlp: Mlp { name: "mlp".to_owned(), gate_up: gate_up?, activation: config.activation, down },
+        mlp: Mlp {
+            name: "mlp".to_owned(),
+            gate_up: gate_up?,
+            activation: config.activation,
+            down,
+        },
     })
 }

@@ -22,7 +22,9 @@ impl Embedding {
     /// The table as it is stored, `[rows, dim]`. `scope` is the parent's.
     #[track_caller]
     pub fn table<'g>(&self, scope: &Scope<'g>) -> TensorValue<'g> {
-        scope.child(&self.name).weight("weight", self.dtype, &[self.rows, self.dim])
+        scope
+            .child(&self.name)
+            .weight("weight", self.dtype, &[self.rows, self.dim])
     }
 
     /// The rows of `ids` (integers `[..]`) as f32 `[.., dim]`. Only the picked rows are decoded.
@@ -30,7 +32,7 @@ impl Embedding {
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, ids: TensorValue<'g>) -> TensorValue<'g> {
         let table = self.table(scope);
-        let _open = scope.child(&self.name);
+        let _open = scope.child(&self.name).open();
         to_f32(table.gather(ids, 0))
     }
 

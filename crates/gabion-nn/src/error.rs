@@ -59,7 +59,11 @@ pub enum ConfigProblem {
 }
 
 fn quoted(fields: &[String]) -> String {
-    fields.iter().map(|f| format!("`{f}`")).collect::<Vec<_>>().join(" and ")
+    fields
+        .iter()
+        .map(|f| format!("`{f}`"))
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 /// Every problem of one configuration file.
@@ -80,7 +84,11 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// `what: n problems`, then one problem a line.
-pub(crate) fn list<P: fmt::Display>(f: &mut fmt::Formatter<'_>, what: &str, problems: &[P]) -> fmt::Result {
+pub(crate) fn list<P: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    problems: &[P],
+) -> fmt::Result {
     let n = problems.len();
     write!(f, "{what}: {n} problem{}", if n == 1 { "" } else { "s" })?;
     for problem in problems {

@@ -36,17 +36,29 @@ impl<'a> Fields<'a> {
                 problems.push(if parent.is_empty() {
                     ConfigProblem::NotAnObject { found }
                 } else {
-                    ConfigProblem::Invalid { field: parent.to_owned(), expected: "an object".to_owned(), found }
+                    ConfigProblem::Invalid {
+                        field: parent.to_owned(),
+                        expected: "an object".to_owned(),
+                        found,
+                    }
                 });
                 Map::new()
             }
         };
-        Self { map, parent, problems }
+        Self {
+            map,
+            parent,
+            problems,
+        }
     }
 
     /// The field's full name.
     pub(crate) fn path(&self, field: &str) -> String {
-        if self.parent.is_empty() { field.to_owned() } else { format!("{}.{field}", self.parent) }
+        if self.parent.is_empty() {
+            field.to_owned()
+        } else {
+            format!("{}.{field}", self.parent)
+        }
     }
 
     /// The field, unless absent or null.
@@ -73,21 +85,37 @@ impl<'a> Fields<'a> {
     /// Records a value that is understood and not supported.
     pub(crate) fn unsupported(&mut self, field: &str, found: &Value, message: &str) {
         let (field, found) = (self.path(field), shown(found));
-        self.problem(ConfigProblem::Unsupported { field, found, message: message.to_owned() });
+        self.problem(ConfigProblem::Unsupported {
+            field,
+            found,
+            message: message.to_owned(),
+        });
     }
 
     fn missing(&mut self, field: &str, expected: &str) {
         let field = self.path(field);
-        self.problem(ConfigProblem::Missing { field, expected: expected.to_owned() });
+        self.problem(ConfigProblem::Missing {
+            field,
+            expected: expected.to_owned(),
+        });
     }
 
     /// Records a value of the wrong kind.
     pub(crate) fn invalid(&mut self, field: &str, expected: &str, found: &Value) {
         let (field, found) = (self.path(field), shown(found));
-        self.problem(ConfigProblem::Invalid { field, expected: expected.to_owned(), found });
+        self.problem(ConfigProblem::Invalid {
+            field,
+            expected: expected.to_owned(),
+            found,
+        });
     }
 
-    fn typed<T>(&mut self, field: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn typed<T>(
+        &mut self,
+        field: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.get(field)?;
         let typed = read(&value);
         if typed.is_none() {
@@ -111,12 +139,16 @@ impl<'a> Fields<'a> {
 
     /// A finite number, if present.
     pub(crate) fn number(&mut self, field: &str) -> Option<f64> {
-        self.typed(field, "a finite number", |v| v.as_f64().filter(|x| x.is_finite()))
+        self.typed(field, "a finite number", |v| {
+            v.as_f64().filter(|x| x.is_finite())
+        })
     }
 
     /// A positive number, if present.
     pub(crate) fn positive(&mut self, field: &str) -> Option<f64> {
-        self.typed(field, POSITIVE, |v| v.as_f64().filter(|x| x.is_finite() && *x > 0.0))
+        self.typed(field, POSITIVE, |v| {
+            v.as_f64().filter(|x| x.is_finite() && *x > 0.0)
+        })
     }
 
     /// A positive number that must be there; 1.0 stands in for it after a problem.
@@ -129,7 +161,8 @@ impl<'a> Fields<'a> {
 
     /// A truth value, `default` if absent.
     pub(crate) fn flag(&mut self, field: &str, default: bool) -> bool {
-        self.typed(field, "true or false", Value::as_bool).unwrap_or(default)
+        self.typed(field, "true or false", Value::as_bool)
+            .unwrap_or(default)
     }
 
     /// A word, if present.
@@ -152,7 +185,10 @@ impl<'a> Fields<'a> {
             self.missing(field, EXPECTED);
         }
         let read = |v: &Value| -> Option<Vec<f64>> {
-            v.as_array()?.iter().map(|x| x.as_f64().filter(|x| x.is_finite() && *x > 0.0)).collect()
+            v.as_array()?
+                .iter()
+                .map(|x| x.as_f64().filter(|x| x.is_finite() && *x > 0.0))
+                .collect()
         };
         self.typed(field, EXPECTED, read).unwrap_or_default()
     }
@@ -173,13 +209,18 @@ impl<'a> Fields<'a> {
             Value::Array(list) => list.iter().map(id).collect(),
             one => id(one).map(|n| vec![n]),
         };
-        self.typed(field, "a token id or a list of token ids", read).unwrap_or_default()
+        self.typed(field, "a token id or a list of token ids", read)
+            .unwrap_or_default()
     }
 
     /// Every field that no call above asked for becomes a problem that lists the known ones.
     pub(crate) fn refuse_others(&mut self, known: &[&str]) {
-        let unknown: Vec<String> =
-            self.map.keys().filter(|k| !known.contains(&k.as_str())).map(|k| self.path(k)).collect();
+        let unknown: Vec<String> = self
+            .map
+            .keys()
+            .filter(|k| !known.contains(&k.as_str()))
+            .map(|k| self.path(k))
+            .collect();
         for field in unknown {
             let known = known.iter().map(|k| (*k).to_owned()).collect();
             self.problem(ConfigProblem::Unknown { field, known });
@@ -191,7 +232,10 @@ impl<'a> Fields<'a> {
         if self.problems.is_empty() {
             Ok(made)
         } else {
-            Err(ConfigErrors { file: file.to_owned(), problems: self.problems })
+            Err(ConfigErrors {
+                file: file.to_owned(),
+                problems: self.problems,
+            })
         }
     }
 }
@@ -201,5 +245,8 @@ const POSITIVE: &str = "a positive number";
 
 /// A positive size within bounds.
 pub(crate) fn as_size(value: &Value) -> Option<usize> {
-    value.as_u64().filter(|n| (1..=MAX_SIZE).contains(n)).and_then(|n| usize::try_from(n).ok())
+    value
+        .as_u64()
+        .filter(|n| (1..=MAX_SIZE).contains(n))
+        .and_then(|n| usize::try_from(n).ok())
 }

@@ -44,9 +44,9 @@ pub use linear::{Linear, Projection};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, RmsNorm};
 pub use rope::{Frequencies, Pairing, RopeConfig, RopeScaling, Rotary};
-pub use scope::Scope;
+pub use scope::{OpenScope, Scope, holds};
 pub use stack::{
     Device, PerProjection, StackErrors, StackProblem, StackedLinear, StackedLinearConfig,
     UnknownDevice,
 };
-pub use weights::{ExpectedWeight, ModelErrors, ModelProblem, StoredDTypes, belongs_to};
+pub use weights::{ExpectedWeight, ModelErrors, ModelProblem, StoredDTypes};

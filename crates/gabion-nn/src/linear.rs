@@ -49,7 +49,15 @@ impl Linear {
     /// A projection in f32 without bias and without clip.
     pub fn new(name: &str, in_dim: usize, out_dim: usize) -> Self {
         let (dtype, bias_dtype) = (DType::F32, DType::F32);
-        Self { name: name.to_owned(), in_dim, out_dim, dtype, bias_dtype, has_bias: false, clip_weight: None }
+        Self {
+            name: name.to_owned(),
+            in_dim,
+            out_dim,
+            dtype,
+            bias_dtype,
+            has_bias: false,
+            clip_weight: None,
+        }
     }
 
     /// The same, stored as `dtype`; the bias too, unless that is a block format (then f32).
@@ -75,7 +83,7 @@ impl Linear {
     /// parent's.
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
-        let scope = scope.child(&self.name);
+        let (scope, _open) = scope.enter(&self.name);
         let y = x.matmul_t(clip(self.weight(&scope), self.clip_weight));
         match self.bias(&scope) {
             Some(bias) => y + bias,
@@ -90,7 +98,8 @@ impl Projection for Linear {
     }
 
     fn bias<'g>(&self, scope: &Scope<'g>) -> Option<TensorValue<'g>> {
-        self.has_bias.then(|| scope.weight_f32("bias", self.bias_dtype, &[self.out_dim]))
+        self.has_bias
+            .then(|| scope.weight_f32("bias", self.bias_dtype, &[self.out_dim]))
     }
 
     fn rows(&self) -> usize {

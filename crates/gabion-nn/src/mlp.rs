@@ -24,10 +24,14 @@ impl Mlp {
     /// f32 `[.., hidden]` to f32 `[.., hidden]`. `scope` is the parent's.
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
-        let scope = scope.child(&self.name);
+        let (scope, _open) = scope.enter(&self.name);
         let projected = self.gate_up.forward_split(&scope, x);
         let [gate, up] = projected[..] else {
-            let message = format!("`{}` needs 2 projections, found {}", self.name, projected.len());
+            let message = format!(
+                "`{}` needs 2 projections, found {}",
+                self.name,
+                projected.len()
+            );
             return scope.builder().poison("mlp", message);
         };
         self.down.forward(&scope, self.activation.apply(gate) * up)

@@ -23,8 +23,11 @@ impl RmsNorm {
     /// f32 `[.., dim]` to f32 `[.., dim]`. `scope` is the parent's.
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
-        let scope = scope.child(&self.name);
-        x.rms_norm(scope.weight_f32("weight", self.dtype, &[self.dim]), self.eps)
+        let (scope, _open) = scope.enter(&self.name);
+        x.rms_norm(
+            scope.weight_f32("weight", self.dtype, &[self.dim]),
+            self.eps,
+        )
     }
 }
 
@@ -48,9 +51,9 @@ impl LayerNorm {
     /// f32 `[.., dim]` to f32 `[.., dim]`. `scope` is the parent's.
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
-        let scope = scope.child(&self.name);
+        let (scope, _open) = scope.enter(&self.name);
         let weight = scope.weight_f32("weight", self.dtype, &[self.dim]);
         let bias = scope.weight_f32("bias", self.bias_dtype, &[self.dim]);
-        x.layer_norm(weight, bias, self.eps)
+        x.layer_norm(weight, Some(bias), self.eps)
     }
 }

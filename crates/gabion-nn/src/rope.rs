@@ -32,7 +32,7 @@ impl<'g> Rotary<'g> {
         positions: TensorValue<'g>,
         pairing: Pairing,
     ) -> Self {
-        let _open = scope.nameless_child("rotary_emb");
+        let _open = scope.nameless_child("rotary_emb").open();
         let b = scope.builder();
         let short = vector(b, &frequencies.inv_freq);
         let inv_freq = match &frequencies.long {
@@ -44,9 +44,17 @@ impl<'g> Rotary<'g> {
         };
         let angles = positions.cast(DType::F32).unsqueeze(-1) * inv_freq;
         let scaled = |x: TensorValue<'g>| {
-            if frequencies.attention_factor == 1.0 { x } else { x * f64::from(frequencies.attention_factor) }
+            if frequencies.attention_factor == 1.0 {
+                x
+            } else {
+                x * f64::from(frequencies.attention_factor)
+            }
         };
-        Self { cos: scaled(angles.cos()).named("cos"), sin: scaled(angles.sin()).named("sin"), pairing }
+        Self {
+            cos: scaled(angles.cos()).named("cos"),
+            sin: scaled(angles.sin()).named("sin"),
+            pairing,
+        }
     }
 
     /// Rotates f32 `[tokens, heads, head_dim]`; elements beyond `rotary_dim` stay.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use gabion_ir::TensorValue;
 use gabion_tensor::{DType, HostTensor};
 
+pub(crate) use config::dtype_by_name;
 pub use config::{
     Device, PerProjection, StackErrors, StackProblem, StackedLinearConfig, UnknownDevice,
 };
-pub(crate) use config::dtype_by_name;
 
 use crate::linear::{Linear, Projection, clip};
 use crate::scope::Scope;
@@ -82,7 +82,11 @@ impl StackedLinear {
             whole.out_dim = config.total_rows();
             Source::Stacked(make(&whole))
         } else {
-            Source::Unfused((0..config.names.len()).map(|i| make(&config.linear(i))).collect())
+            Source::Unfused(
+                (0..config.names.len())
+                    .map(|i| make(&config.linear(i)))
+                    .collect(),
+            )
         };
         let stack = Self { config, source };
         stack.check_rows()?;
@@ -91,21 +95,37 @@ impl StackedLinear {
 
     fn check_rows(&self) -> Result<(), StackErrors> {
         let declared: Vec<(&str, usize, usize)> = match &self.source {
-            Source::Stacked(whole) => vec![(&self.config.attribute, self.config.total_rows(), whole.rows())],
+            Source::Stacked(whole) => vec![(
+                &self.config.attribute,
+                self.config.total_rows(),
+                whole.rows(),
+            )],
             Source::Unfused(each) => {
                 let sizes = self.config.out_dims.iter().zip(each);
-                self.config.names.iter().zip(sizes).map(|(n, (d, p))| (n.as_str(), *d, p.rows())).collect()
+                self.config
+                    .names
+                    .iter()
+                    .zip(sizes)
+                    .map(|(n, (d, p))| (n.as_str(), *d, p.rows()))
+                    .collect()
             }
         };
         let problems: Vec<StackProblem> = declared
             .into_iter()
             .filter(|(_, expected, found)| expected != found)
-            .map(|(name, expected, found)| StackProblem::Rows { name: name.to_owned(), expected, found })
+            .map(|(name, expected, found)| StackProblem::Rows {
+                name: name.to_owned(),
+                expected,
+                found,
+            })
             .collect();
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(StackErrors { attribute: self.config.attribute.clone(), problems })
+            Err(StackErrors {
+                attribute: self.config.attribute.clone(),
+                problems,
+            })
         }
     }
 
@@ -124,12 +144,18 @@ impl StackedLinear {
     #[track_caller]
     pub fn stacked_weight<'g>(&self, scope: &Scope<'g>) -> TensorValue<'g> {
         match &self.source {
-            Source::Stacked(whole) => self.clip_rows(whole.weight(&scope.child(&self.config.attribute))),
+            Source::Stacked(whole) => {
+                let (scope, _open) = scope.enter(&self.config.attribute);
+                self.clip_rows(whole.weight(&scope))
+            }
             Source::Unfused(each) => {
                 let scope = scope.nameless_child(&self.config.attribute);
+                let _open = scope.open();
                 let weights: Vec<_> = self
                     .named(each)
-                    .map(|(i, name, projection)| clip(projection.weight(&scope.child(name)), self.clip_of(i)))
+                    .map(|(i, name, projection)| {
+                        clip(projection.weight(&scope.child(name)), self.clip_of(i))
+                    })
                     .collect();
                 scope.builder().concat(&weights, 0)
             }
@@ -144,14 +170,23 @@ impl StackedLinear {
             Source::Stacked(whole) => whole.bias(&scope.child(&self.config.attribute)),
             Source::Unfused(each) => {
                 let scope = scope.nameless_child(&self.config.attribute);
-                let biases: Vec<_> =
-                    self.named(each).map(|(_, name, p)| (p.rows(), p.bias(&scope.child(name)))).collect();
+                let _open = scope.open();
+                let biases: Vec<_> = self
+                    .named(each)
+                    .map(|(_, name, p)| (p.rows(), p.bias(&scope.child(name))))
+                    .collect();
                 if biases.iter().all(|(_, bias)| bias.is_none()) {
                     return None;
                 }
                 let b = scope.builder();
-                let zeros = |rows| b.constant(HostTensor::zeros(DType::F32, &[rows]));
-                let biases: Vec<_> = biases.into_iter().map(|(rows, bias)| bias.unwrap_or_else(|| zeros(rows))).collect();
+                let zeros = |rows| match HostTensor::zeros(DType::F32, &[rows]) {
+                    Ok(zeros) => b.constant(zeros),
+                    Err(error) => b.poison("constant", error.to_string()),
+                };
+                let biases: Vec<_> = biases
+                    .into_iter()
+                    .map(|(rows, bias)| bias.unwrap_or_else(|| zeros(rows)))
+                    .collect();
                 Some(b.concat(&biases, 0))
             }
         }
@@ -162,7 +197,7 @@ impl StackedLinear {
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
         let weight = self.stacked_weight(scope);
         let bias = self.stacked_bias(scope);
-        let _open = scope.nameless_child(&self.config.attribute);
+        let _open = scope.nameless_child(&self.config.attribute).open();
         let y = x.matmul_t(weight);
         match bias {
             Some(bias) => y + bias,
@@ -175,24 +210,30 @@ impl StackedLinear {
     #[track_caller]
     pub fn forward_split<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> Vec<TensorValue<'g>> {
         let y = self.forward(scope, x);
-        let _open = scope.nameless_child(&self.config.attribute);
+        let _open = scope.nameless_child(&self.config.attribute).open();
         self.split(y, -1)
     }
 
     /// Splits `axis` (of size ΣN) into the projections' parts.
     #[track_caller]
     fn split<'g>(&self, stacked: TensorValue<'g>, axis: i64) -> Vec<TensorValue<'g>> {
-        stacked.split(&self.config.out_dims, axis)
+        stacked.split(self.config.out_dims.iter().copied(), axis)
     }
 
     /// The clip in stacked mode: of the whole where it is one, of each projection's rows otherwise.
     fn clip_rows<'g>(&self, weight: TensorValue<'g>) -> TensorValue<'g> {
-        let clips: Vec<_> = (0..self.config.names.len()).map(|i| self.clip_of(i)).collect();
+        let clips: Vec<_> = (0..self.config.names.len())
+            .map(|i| self.clip_of(i))
+            .collect();
         if clips.iter().all(|c| *c == clips[0]) {
             return clip(weight, clips[0]);
         }
         let parts = self.split(weight, 0);
-        let parts: Vec<_> = parts.into_iter().zip(clips).map(|(part, c)| clip(part, c)).collect();
+        let parts: Vec<_> = parts
+            .into_iter()
+            .zip(clips)
+            .map(|(part, c)| clip(part, c))
+            .collect();
         weight.builder().concat(&parts, 0)
     }
 
@@ -204,6 +245,11 @@ impl StackedLinear {
         &'a self,
         each: &'a [Arc<dyn Projection>],
     ) -> impl Iterator<Item = (usize, &'a str, &'a Arc<dyn Projection>)> {
-        self.config.names.iter().zip(each).enumerate().map(|(i, (name, p))| (i, name.as_str(), p))
+        self.config
+            .names
+            .iter()
+            .zip(each)
+            .enumerate()
+            .map(|(i, (name, p))| (i, name.as_str(), p))
     }
 }

@@ -7,7 +7,6 @@ use gabion_ir::Graph;
 use gabion_tensor::{DType, Format};
 
 use crate::error::list;
-use crate::scope::holds;
 use crate::stack::StackErrors;
 
 /// One tensor that a model reads.
@@ -30,7 +29,10 @@ const FLOATS: [DType; 4] = [DType::F32, DType::F16, DType::BF16, DType::F64];
 pub(crate) fn accepted(shape: &[usize]) -> Vec<DType> {
     let mut dtypes = FLOATS.to_vec();
     if let [_, columns] = shape {
-        let blocks = Format::all().iter().map(|f| f.dtype).filter(|d| d.is_block());
+        let blocks = Format::all()
+            .iter()
+            .map(|f| f.dtype)
+            .filter(|d| d.is_block());
         dtypes.extend(blocks.filter(|d| columns.is_multiple_of(d.block_elems())));
     }
     dtypes
@@ -44,7 +46,12 @@ pub(crate) fn expected(graph: &Graph) -> Vec<ExpectedWeight> {
         .into_iter()
         .map(|(name, ty, _)| {
             let shape: Vec<usize> = ty.shape.as_fixed().map(|s| s.to_vec()).unwrap_or_default();
-            ExpectedWeight { name: name.to_string(), accepted: accepted(&shape), dtype: ty.dtype, shape }
+            ExpectedWeight {
+                name: name.to_string(),
+                accepted: accepted(&shape),
+                dtype: ty.dtype,
+                shape,
+            }
         })
         .collect();
     all.sort_by_cached_key(|w| natural(&w.name));
@@ -52,7 +59,9 @@ pub(crate) fn expected(graph: &Graph) -> Vec<ExpectedWeight> {
 }
 
 fn natural(name: &str) -> Vec<(Option<u64>, String)> {
-    name.split('.').map(|s| (s.parse().ok(), s.to_owned())).collect()
+    name.split('.')
+        .map(|s| (s.parse().ok(), s.to_owned()))
+        .collect()
 }
 
 /// How the checkpoint stores each tensor, by full name; `None` where it has no such tensor.
@@ -67,7 +76,11 @@ pub(crate) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     pub(crate) fn new(lookup: &'a StoredDTypes<'a>, default: DType) -> Self {
-        Self { lookup, default, problems: Vec::new() }
+        Self {
+            lookup,
+            default,
+            problems: Vec::new(),
+        }
     }
 
     /// The dtype of the tensor `name` of this shape.
@@ -79,14 +92,22 @@ impl<'a> Stored<'a> {
         if accepted.contains(&found) {
             return found;
         }
-        self.problems.push(ModelProblem::DType { tensor: name.to_owned(), shape: shape.to_vec(), found, accepted });
+        self.problems.push(ModelProblem::DType {
+            tensor: name.to_owned(),
+            shape: shape.to_vec(),
+            found,
+            accepted,
+        });
         DType::F32
     }
 
     /// The stack, or `None` after its problems were noted.
     pub(crate) fn stack<T>(&mut self, scope: &str, made: Result<T, StackErrors>) -> Option<T> {
         made.map_err(|errors| {
-            self.problems.push(ModelProblem::Stack { scope: scope.to_owned(), errors });
+            self.problems.push(ModelProblem::Stack {
+                scope: scope.to_owned(),
+                errors,
+            });
         })
         .ok()
     }
@@ -94,7 +115,10 @@ impl<'a> Stored<'a> {
     pub(crate) fn finish<T>(self, model: &str, made: Option<T>) -> Result<T, ModelErrors> {
         match made {
             Some(made) if self.problems.is_empty() => Ok(made),
-            _ => Err(ModelErrors { model: model.to_owned(), problems: self.problems }),
+            _ => Err(ModelErrors {
+                model: model.to_owned(),
+                problems: self.problems,
+            }),
         }
     }
 }
@@ -125,9 +149,18 @@ pub enum ModelProblem {
 impl fmt::Display for ModelProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ModelProblem::DType { tensor, shape, found, accepted } => {
+            ModelProblem::DType {
+                tensor,
+                shape,
+                found,
+                accepted,
+            } => {
                 let accepted: Vec<&str> = accepted.iter().map(|d| d.name()).collect();
-                write!(f, "tensor `{tensor}` {shape:?} is stored as {found}: expected {}", accepted.join(", "))
+                write!(
+                    f,
+                    "tensor `{tensor}` {shape:?} is stored as {found}: expected {}",
+                    accepted.join(", ")
+                )
             }
             ModelProblem::Stack { scope, errors } => write!(f, "{scope}: {errors}"),
         }
@@ -150,9 +183,3 @@ impl fmt::Display for ModelErrors {
 }
 
 impl std::error::Error for ModelErrors {}
-
-/// True if `name` is `module` or lies inside it, segment by segment: `layers.1` does not hold
-/// `layers.10.weight`.
-pub fn belongs_to(name: &str, module: &str) -> bool {
-    holds(module, name)
-}

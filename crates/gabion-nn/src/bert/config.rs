@@ -45,11 +45,18 @@ impl BertConfig {
     pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
         let mut f = Fields::new(value, "");
         if !f.problems.is_empty() {
-            return Err(ConfigErrors { file: file.to_owned(), problems: f.problems });
+            return Err(ConfigErrors {
+                file: file.to_owned(),
+                problems: f.problems,
+            });
         }
         let model_type = f.required_word("model_type", "\"bert\"");
         if !model_type.is_empty() && model_type != "bert" {
-            f.unsupported("model_type", &Value::String(model_type), "the encoder built here is bert");
+            f.unsupported(
+                "model_type",
+                &Value::String(model_type),
+                "the encoder built here is bert",
+            );
         }
         refuse_decoder(&mut f);
         refuse_quantized(&mut f);
@@ -84,10 +91,21 @@ impl BertConfig {
 fn refuse_decoder(f: &mut Fields<'_>) {
     for field in ["is_decoder", "add_cross_attention"] {
         if f.flag(field, false) {
-            f.unsupported(field, &Value::Bool(true), "the encoder attends to the whole text, and to nothing else");
+            f.unsupported(
+                field,
+                &Value::Bool(true),
+                "the encoder attends to the whole text, and to nothing else",
+            );
         }
     }
-    if let Some(word) = f.word("position_embedding_type").filter(|w| w != "absolute") {
-        f.unsupported("position_embedding_type", &Value::String(word), "positions are absolute here");
+    if let Some(word) = f
+        .word("position_embedding_type")
+        .filter(|w| w != "absolute")
+    {
+        f.unsupported(
+            "position_embedding_type",
+            &Value::String(word),
+            "positions are absolute here",
+        );
     }
 }

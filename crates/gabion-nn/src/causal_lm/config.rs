@@ -69,7 +69,10 @@ impl CausalLmConfig {
     pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
         let mut f = Fields::new(value, "");
         let Some(family) = read_family(&mut f) else {
-            return Err(ConfigErrors { file: file.to_owned(), problems: f.problems });
+            return Err(ConfigErrors {
+                file: file.to_owned(),
+                problems: f.problems,
+            });
         };
         let traits = family.traits();
         let hidden_size = f.required_size("hidden_size");
@@ -118,19 +121,38 @@ impl CausalLmConfig {
     /// cached before were rotated with the earlier frequencies: whoever goes on beyond this length
     /// runs the whole sequence again from position 0, as transformers does.
     pub fn rope_switch(&self) -> Option<usize> {
-        self.rope.frequencies().long.map(|(original, _)| original).filter(|n| *n < self.context_length)
+        self.rope
+            .frequencies()
+            .long
+            .map(|(original, _)| original)
+            .filter(|n| *n < self.context_length)
     }
 
     fn check_sizes(&self, f: &mut Fields<'_>) {
         let products = [
-            (&["num_attention_heads", "head_dim"], self.heads.checked_mul(self.head_dim)),
-            (&["vocab_size", "hidden_size"], self.vocab_size.checked_mul(self.hidden_size)),
-            (&["intermediate_size", "hidden_size"], self.intermediate_size.checked_mul(self.hidden_size)),
+            (
+                &["num_attention_heads", "head_dim"],
+                self.heads.checked_mul(self.head_dim),
+            ),
+            (
+                &["vocab_size", "hidden_size"],
+                self.vocab_size.checked_mul(self.hidden_size),
+            ),
+            (
+                &["intermediate_size", "hidden_size"],
+                self.intermediate_size.checked_mul(self.hidden_size),
+            ),
         ];
         for (fields, product) in products {
             // 16: two tensors in one, 8 bytes a value.
-            if product.and_then(|n| n.checked_mul(16)).is_none_or(|n| i64::try_from(n).is_err()) {
-                f.contradiction(fields, "their product overflows the size of a tensor".to_owned());
+            if product
+                .and_then(|n| n.checked_mul(16))
+                .is_none_or(|n| i64::try_from(n).is_err())
+            {
+                f.contradiction(
+                    fields,
+                    "their product overflows the size of a tensor".to_owned(),
+                );
             }
         }
     }
@@ -163,7 +185,9 @@ fn read_kv_heads(f: &mut Fields<'_>, family: Family, heads: usize) -> usize {
         None => f.required_size(FIELD),
     };
     if !heads.is_multiple_of(kv_heads) {
-        let message = format!("{heads} heads cannot share {kv_heads} key/value heads: the first must be a multiple");
+        let message = format!(
+            "{heads} heads cannot share {kv_heads} key/value heads: the first must be a multiple"
+        );
         f.contradiction(&["num_attention_heads", FIELD], message);
     }
     kv_heads
@@ -174,7 +198,8 @@ fn read_head_dim(f: &mut Fields<'_>, hidden_size: usize, heads: usize) -> usize 
         return head_dim;
     }
     if !hidden_size.is_multiple_of(heads) {
-        let message = format!("{hidden_size} is no multiple of {heads} heads, and there is no `head_dim`");
+        let message =
+            format!("{hidden_size} is no multiple of {heads} heads, and there is no `head_dim`");
         f.contradiction(&["hidden_size", "num_attention_heads"], message);
     }
     (hidden_size / heads).max(1)
@@ -185,7 +210,11 @@ pub(crate) fn read_activation(f: &mut Fields<'_>, default: &str) -> Activation {
     let word = f.word("hidden_act").unwrap_or_else(|| default.to_owned());
     Activation::by_name(&word).unwrap_or_else(|| {
         let known: Vec<&str> = Activation::names().collect();
-        f.unsupported("hidden_act", &Value::String(word), &format!("known are {}", known.join(", ")));
+        f.unsupported(
+            "hidden_act",
+            &Value::String(word),
+            &format!("known are {}", known.join(", ")),
+        );
         Activation::LINEAR
     })
 }
@@ -196,16 +225,29 @@ pub(crate) fn read_dtype(f: &mut Fields<'_>) -> DType {
     if let (Some(a), Some(b)) = (&new, &old)
         && a != b
     {
-        f.contradiction(&["dtype", "torch_dtype"], format!("the first is {a}, the second {b}"));
+        f.contradiction(
+            &["dtype", "torch_dtype"],
+            format!("the first is {a}, the second {b}"),
+        );
     }
-    let field = if new.is_some() { "dtype" } else { "torch_dtype" };
+    let field = if new.is_some() {
+        "dtype"
+    } else {
+        "torch_dtype"
+    };
     let Some(word) = new.or(old) else {
         return DType::F32;
     };
-    dtype_by_name(&word).filter(|d| d.is_float()).unwrap_or_else(|| {
-        f.unsupported(field, &Value::String(word), "tensors are stored as float32, float16, bfloat16 or float64");
-        DType::F32
-    })
+    dtype_by_name(&word)
+        .filter(|d| d.is_float())
+        .unwrap_or_else(|| {
+            f.unsupported(
+                field,
+                &Value::String(word),
+                "tensors are stored as float32, float16, bfloat16 or float64",
+            );
+            DType::F32
+        })
 }
 
 /// Quantised checkpoints store other tensors under these names; reading them as plain ones would
@@ -213,8 +255,16 @@ pub(crate) fn read_dtype(f: &mut Fields<'_>) -> DType {
 pub(crate) fn refuse_quantized(f: &mut Fields<'_>) {
     for field in ["quantization_config", "compression_config"] {
         if let Some(found) = f.get(field) {
-            let method = found.get("quant_method").or_else(|| found.get("quant_algo")).cloned().unwrap_or(found);
-            f.unsupported(field, &method, "use an unquantised folder, or a GGUF file with q4_0, q4_1, q5_0, q5_1 or q8_0");
+            let method = found
+                .get("quant_method")
+                .or_else(|| found.get("quant_algo"))
+                .cloned()
+                .unwrap_or(found);
+            f.unsupported(
+                field,
+                &method,
+                "use an unquantised folder, or a GGUF file with q4_0, q4_1, q5_0, q5_1 or q8_0",
+            );
         }
     }
 }
@@ -229,8 +279,13 @@ fn refuse_window(f: &mut Fields<'_>, family: Family, n_layers: usize, context_le
         Window::Switch if !f.flag("use_sliding_window", false) => (None, None),
         Window::Switch => {
             let first = f.get("max_window_layers").map_or(Some(28), |v| v.as_u64());
-            let some_layer = sliding_layers.unwrap_or_else(|| first.is_none_or(|first| first < n_layers as u64));
-            if some_layer { (stated, Some(4096)) } else { (None, None) }
+            let some_layer =
+                sliding_layers.unwrap_or_else(|| first.is_none_or(|first| first < n_layers as u64));
+            if some_layer {
+                (stated, Some(4096))
+            } else {
+                (None, None)
+            }
         }
     };
     let bites = |window: &usize| *window < context_length;
@@ -243,7 +298,10 @@ fn refuse_window(f: &mut Fields<'_>, family: Family, n_layers: usize, context_le
         let expected = format!(
             "null for attention to all {context_length} positions; absent it means a window of {window}, which is not built"
         );
-        f.problem(ConfigProblem::Missing { field: FIELD.to_owned(), expected });
+        f.problem(ConfigProblem::Missing {
+            field: FIELD.to_owned(),
+            expected,
+        });
     }
 }
 
@@ -260,8 +318,15 @@ fn read_layer_types(f: &mut Fields<'_>, n_layers: usize) -> Option<bool> {
         f.contradiction(&["layer_types", "num_hidden_layers"], message);
     }
     let known = ["full_attention", "sliding_attention"];
-    for other in types.iter().filter(|t| !t.as_str().is_some_and(|t| known.contains(&t))) {
+    for other in types
+        .iter()
+        .filter(|t| !t.as_str().is_some_and(|t| known.contains(&t)))
+    {
         f.unsupported("layer_types", other, "layers here are full_attention");
     }
-    Some(types.iter().any(|t| t.as_str() == Some("sliding_attention")))
+    Some(
+        types
+            .iter()
+            .any(|t| t.as_str() == Some("sliding_attention")),
+    )
 }

@@ -35,9 +35,7 @@ pub(crate) struct Traits {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Window {
     /// `sliding_window`, with this meaning if absent.
-    Field {
-        absent: Option<usize>,
-    },
+    Field { absent: Option<usize> },
     /// `sliding_window` counts only with `use_sliding_window`, in layers from `max_window_layers`.
     Switch,
 }

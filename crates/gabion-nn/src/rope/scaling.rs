@@ -97,22 +97,36 @@ impl RopeConfig {
         let (attention_factor, long) = (1.0, None);
         let inv_freq = match &self.scaling {
             RopeScaling::Default => self.base_frequencies(self.theta),
-            RopeScaling::Linear { factor } => {
-                self.base_frequencies(self.theta).iter().map(|f| f / *factor as f32).collect()
-            }
-            RopeScaling::Dynamic { factor, max_positions } => {
+            RopeScaling::Linear { factor } => self
+                .base_frequencies(self.theta)
+                .iter()
+                .map(|f| f / *factor as f32)
+                .collect(),
+            RopeScaling::Dynamic {
+                factor,
+                max_positions,
+            } => {
                 let (d, max) = (self.rotary_dim as f64, *max_positions as f64);
                 let growth = (factor * max / max) - (factor - 1.0);
                 self.base_frequencies(self.theta * libm::pow(growth, d / (d - 2.0)))
             }
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => {
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original,
+            } => {
                 let original = *original as f64;
                 self.llama3(*factor, *low_freq_factor, *high_freq_factor, original)
             }
             RopeScaling::Yarn { .. } => return self.yarn(),
             RopeScaling::LongRope { .. } => return self.longrope(),
         };
-        Frequencies { inv_freq, long, attention_factor }
+        Frequencies {
+            inv_freq,
+            long,
+            attention_factor,
+        }
     }
 
     /// `theta^(2i/d)`: the exponent is rounded to f32, the power once more.
@@ -142,18 +156,29 @@ impl RopeConfig {
                 (1.0 - smooth) * f / factor + smooth * f
             }
         };
-        self.base_frequencies(self.theta).into_iter().map(scaled).collect()
+        self.base_frequencies(self.theta)
+            .into_iter()
+            .map(scaled)
+            .collect()
     }
 
     fn yarn(&self) -> Frequencies {
-        let RopeScaling::Yarn { factor, attention_factor, mscale, beta_fast, beta_slow, truncate, original } =
-            &self.scaling
+        let RopeScaling::Yarn {
+            factor,
+            attention_factor,
+            mscale,
+            beta_fast,
+            beta_slow,
+            truncate,
+            original,
+        } = &self.scaling
         else {
             return self.plain();
         };
         let d = self.rotary_dim as f64;
         let dimension = |rotations: f64| {
-            d * libm::log(*original as f64 / (rotations * 2.0 * std::f64::consts::PI)) / (2.0 * libm::log(self.theta))
+            d * libm::log(*original as f64 / (rotations * 2.0 * std::f64::consts::PI))
+                / (2.0 * libm::log(self.theta))
         };
         let (mut low, mut high) = (dimension(*beta_fast), dimension(*beta_slow));
         if *truncate {
@@ -170,17 +195,39 @@ impl RopeConfig {
             divided * (1.0 - keep) + kept * keep
         };
         let inv_freq = self.powers(self.theta).enumerate().map(blend).collect();
-        let scale = |by: f64| if *factor <= 1.0 { 1.0 } else { 0.1 * by * libm::log(*factor) + 1.0 };
-        let implied = mscale.map_or(scale(1.0), |(numerator, denominator)| scale(numerator) / scale(denominator));
-        Frequencies { inv_freq, long: None, attention_factor: attention_factor.unwrap_or(implied) as f32 }
+        let scale = |by: f64| {
+            if *factor <= 1.0 {
+                1.0
+            } else {
+                0.1 * by * libm::log(*factor) + 1.0
+            }
+        };
+        let implied = mscale.map_or(scale(1.0), |(numerator, denominator)| {
+            scale(numerator) / scale(denominator)
+        });
+        Frequencies {
+            inv_freq,
+            long: None,
+            attention_factor: attention_factor.unwrap_or(implied) as f32,
+        }
     }
 
     fn longrope(&self) -> Frequencies {
-        let RopeScaling::LongRope { short, long, attention_factor, factor, original } = &self.scaling else {
+        let RopeScaling::LongRope {
+            short,
+            long,
+            attention_factor,
+            factor,
+            original,
+        } = &self.scaling
+        else {
             return self.plain();
         };
         let divided = |by: &[f64]| -> Vec<f32> {
-            self.powers(self.theta).zip(by).map(|(power, by)| 1.0 / (*by as f32 * power)).collect()
+            self.powers(self.theta)
+                .zip(by)
+                .map(|(power, by)| 1.0 / (*by as f32 * power))
+                .collect()
         };
         let implied = if *factor <= 1.0 {
             1.0
@@ -195,7 +242,11 @@ impl RopeConfig {
     }
 
     fn plain(&self) -> Frequencies {
-        Frequencies { inv_freq: self.base_frequencies(self.theta), long: None, attention_factor: 1.0 }
+        Frequencies {
+            inv_freq: self.base_frequencies(self.theta),
+            long: None,
+            attention_factor: 1.0,
+        }
     }
 }
 
@@ -214,7 +265,11 @@ const TYPES: &str = "default, linear, dynamic, llama3, yarn or longrope";
 pub(crate) fn read_rope(root: &mut Fields<'_>, context: &RopeContext) -> RopeConfig {
     let parameters = section(root, "rope_parameters");
     let scaling = section(root, "rope_scaling");
-    let parent = if parameters.is_none() && scaling.is_some() { "rope_scaling" } else { "rope_parameters" };
+    let parent = if parameters.is_none() && scaling.is_some() {
+        "rope_scaling"
+    } else {
+        "rope_parameters"
+    };
     let merged = merge(root, parameters, scaling);
     let mut rope = Fields::new(&merged, parent);
     let theta = agreed(root, &mut rope, "rope_theta").unwrap_or(10_000.0);
@@ -223,7 +278,11 @@ pub(crate) fn read_rope(root: &mut Fields<'_>, context: &RopeContext) -> RopeCon
     let original = original_positions(root, &mut rope).unwrap_or(context.max_positions);
     let scaling = read_scaling(&mut rope, context, rotary_dim, original);
     root.problems.append(&mut rope.problems);
-    RopeConfig { theta, rotary_dim, scaling }
+    RopeConfig {
+        theta,
+        rotary_dim,
+        scaling,
+    }
 }
 
 fn section(root: &mut Fields<'_>, field: &str) -> Option<Value> {
@@ -237,17 +296,32 @@ fn section(root: &mut Fields<'_>, field: &str) -> Option<Value> {
 
 /// The two forms as one object; a field that both have must agree.
 fn merge(root: &mut Fields<'_>, parameters: Option<Value>, scaling: Option<Value>) -> Value {
-    let (Some(Value::Object(mut merged)), Some(Value::Object(old))) = (parameters.clone(), scaling.clone()) else {
-        return parameters.or(scaling).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let (Some(Value::Object(mut merged)), Some(Value::Object(old))) =
+        (parameters.clone(), scaling.clone())
+    else {
+        return parameters
+            .or(scaling)
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     };
     for (field, value) in old {
         // The old form says `type` where the new one says `rope_type`.
-        let field = if field == "type" { "rope_type".to_owned() } else { field };
+        let field = if field == "type" {
+            "rope_type".to_owned()
+        } else {
+            field
+        };
         match merged.get(&field) {
             Some(new) if !same(new, &value) => {
-                let fields = [format!("rope_parameters.{field}"), format!("rope_scaling.{field}")];
-                let message = format!("the first is {new}, the second {value}; remove one of the two forms");
-                root.problem(ConfigProblem::Contradiction { fields: fields.into(), message });
+                let fields = [
+                    format!("rope_parameters.{field}"),
+                    format!("rope_scaling.{field}"),
+                ];
+                let message =
+                    format!("the first is {new}, the second {value}; remove one of the two forms");
+                root.problem(ConfigProblem::Contradiction {
+                    fields: fields.into(),
+                    message,
+                });
             }
             Some(_) => {}
             None => {
@@ -282,7 +356,10 @@ fn rotary_dim(root: &mut Fields<'_>, context: &RopeContext, partial: f64) -> usi
     // Rounded towards zero, as Python's `int` does.
     let dim = (context.head_dim as f64 * partial) as usize;
     if partial > 1.0 {
-        let message = format!("the factor is {partial}; at most the whole head of {} can be rotated", context.head_dim);
+        let message = format!(
+            "the factor is {partial}; at most the whole head of {} can be rotated",
+            context.head_dim
+        );
         root.contradiction(&["partial_rotary_factor", "head_dim"], message);
     } else if dim == 0 || !dim.is_multiple_of(2) {
         let message = format!(
@@ -309,32 +386,58 @@ fn original_positions(root: &mut Fields<'_>, rope: &mut Fields<'_>) -> Option<us
     outer.or(inner)
 }
 
-fn read_scaling(rope: &mut Fields<'_>, context: &RopeContext, rotary_dim: usize, original: usize) -> RopeScaling {
+fn read_scaling(
+    rope: &mut Fields<'_>,
+    context: &RopeContext,
+    rotary_dim: usize,
+    original: usize,
+) -> RopeScaling {
     let (new, old) = (rope.word("rope_type"), rope.word("type"));
     if let (Some(a), Some(b)) = (&new, &old)
         && a != b
     {
-        rope.contradiction(&["rope_type", "type"], format!("the first is {a}, the second {b}"));
+        rope.contradiction(
+            &["rope_type", "type"],
+            format!("the first is {a}, the second {b}"),
+        );
     }
     let word = new.or(old).unwrap_or_else(|| "default".to_owned());
     let ratio = context.max_positions as f64 / original as f64;
     match word.as_str() {
-        alias if context.longrope_aliases.contains(&alias) => read_longrope(rope, rotary_dim, ratio, original),
+        alias if context.longrope_aliases.contains(&alias) => {
+            read_longrope(rope, rotary_dim, ratio, original)
+        }
         "default" => RopeScaling::Default,
-        "linear" => RopeScaling::Linear { factor: rope.required_positive("factor") },
+        "linear" => RopeScaling::Linear {
+            factor: rope.required_positive("factor"),
+        },
         "dynamic" => {
             let factor = rope.required_positive("factor");
             if rotary_dim <= 2 {
-                rope.contradiction(&["rope_type", "partial_rotary_factor"], "`dynamic` needs more than one frequency".to_owned());
+                rope.contradiction(
+                    &["rope_type", "partial_rotary_factor"],
+                    "`dynamic` needs more than one frequency".to_owned(),
+                );
             }
-            RopeScaling::Dynamic { factor, max_positions: context.max_positions }
+            RopeScaling::Dynamic {
+                factor,
+                max_positions: context.max_positions,
+            }
         }
         "llama3" => read_llama3(rope, original),
         "yarn" => read_yarn(rope, ratio, original),
         "longrope" => read_longrope(rope, rotary_dim, ratio, original),
         _ => {
-            let field = if rope.has("rope_type") { "rope_type" } else { "type" };
-            rope.unsupported(field, &Value::String(word), &format!("supported are {TYPES}"));
+            let field = if rope.has("rope_type") {
+                "rope_type"
+            } else {
+                "type"
+            };
+            rope.unsupported(
+                field,
+                &Value::String(word),
+                &format!("supported are {TYPES}"),
+            );
             RopeScaling::Default
         }
     }
@@ -345,10 +448,16 @@ fn read_llama3(rope: &mut Fields<'_>, original: usize) -> RopeScaling {
     let low_freq_factor = rope.required_positive("low_freq_factor");
     let high_freq_factor = rope.required_positive("high_freq_factor");
     if rope.problems.is_empty() && high_freq_factor <= low_freq_factor {
-        let message = format!("low is {low_freq_factor}, high is {high_freq_factor}: high must be above low");
+        let message =
+            format!("low is {low_freq_factor}, high is {high_freq_factor}: high must be above low");
         rope.contradiction(&["low_freq_factor", "high_freq_factor"], message);
     }
-    RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original }
+    RopeScaling::Llama3 {
+        factor,
+        low_freq_factor,
+        high_freq_factor,
+        original,
+    }
 }
 
 fn read_yarn(rope: &mut Fields<'_>, ratio: f64, original: usize) -> RopeScaling {
@@ -356,7 +465,10 @@ fn read_yarn(rope: &mut Fields<'_>, ratio: f64, original: usize) -> RopeScaling 
     let attention_factor = rope.positive("attention_factor");
     // Zero counts as unset.
     let nonzero = |x: Option<f64>| x.filter(|x| *x != 0.0);
-    let scales = (nonzero(rope.number("mscale")), nonzero(rope.number("mscale_all_dim")));
+    let scales = (
+        nonzero(rope.number("mscale")),
+        nonzero(rope.number("mscale_all_dim")),
+    );
     RopeScaling::Yarn {
         factor,
         attention_factor,
@@ -368,15 +480,33 @@ fn read_yarn(rope: &mut Fields<'_>, ratio: f64, original: usize) -> RopeScaling 
     }
 }
 
-fn read_longrope(rope: &mut Fields<'_>, rotary_dim: usize, ratio: f64, original: usize) -> RopeScaling {
-    let (short, long) = (rope.required_positives("short_factor"), rope.required_positives("long_factor"));
+fn read_longrope(
+    rope: &mut Fields<'_>,
+    rotary_dim: usize,
+    ratio: f64,
+    original: usize,
+) -> RopeScaling {
+    let (short, long) = (
+        rope.required_positives("short_factor"),
+        rope.required_positives("long_factor"),
+    );
     for (field, list) in [("short_factor", &short), ("long_factor", &long)] {
         if !list.is_empty() && list.len() != rotary_dim / 2 {
-            let message = format!("{} factors for {} frequencies: one for each pair that rotates", list.len(), rotary_dim / 2);
+            let message = format!(
+                "{} factors for {} frequencies: one for each pair that rotates",
+                list.len(),
+                rotary_dim / 2
+            );
             rope.contradiction(&[field], message);
         }
     }
     let attention_factor = rope.positive("attention_factor");
     let factor = rope.positive("factor").unwrap_or(ratio);
-    RopeScaling::LongRope { short, long, attention_factor, factor, original }
+    RopeScaling::LongRope {
+        short,
+        long,
+        attention_factor,
+        factor,
+        original,
+    }
 }

@@ -115,7 +115,15 @@ pub struct StackedLinearConfig {
 }
 
 const FIELDS: [&str; 9] = [
-    "in_dim", "out_dims", "names", "dtype", "device", "stacked", "has_bias", "clip_weight", "attribute",
+    "in_dim",
+    "out_dims",
+    "names",
+    "dtype",
+    "device",
+    "stacked",
+    "has_bias",
+    "clip_weight",
+    "attribute",
 ];
 /// Fields of quantised stacks: read, so that what they ask for can be answered.
 const FORMAT_FIELDS: [&str; 2] = ["format", "block_size"];
@@ -124,8 +132,14 @@ const DTYPES: &str = "f32, f16, bf16, f64, q4_0, q4_1, q5_0, q5_1 or q8_0";
 
 impl StackedLinearConfig {
     /// An unfused f32 stack under `qkv_proj`, without bias and clip.
-    pub fn new<S: Into<String>>(in_dim: usize, projections: impl IntoIterator<Item = (S, usize)>) -> Self {
-        let (names, out_dims) = projections.into_iter().map(|(name, rows)| (name.into(), rows)).unzip();
+    pub fn new<S: Into<String>>(
+        in_dim: usize,
+        projections: impl IntoIterator<Item = (S, usize)>,
+    ) -> Self {
+        let (names, out_dims) = projections
+            .into_iter()
+            .map(|(name, rows)| (name.into(), rows))
+            .unzip();
         Self {
             in_dim,
             out_dims,
@@ -146,15 +160,32 @@ impl StackedLinearConfig {
     /// stacks do not know yet. Names and sizes are checked by [`StackedLinearConfig::check`].
     pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
         let mut fields = Fields::new(value, "");
-        let sizes = |v: &Value| v.as_array()?.iter().map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok())).collect();
-        let words = |v: &Value| v.as_array()?.iter().map(|s| s.as_str().map(str::to_owned)).collect();
+        let sizes = |v: &Value| {
+            v.as_array()?
+                .iter()
+                .map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok()))
+                .collect()
+        };
+        let words = |v: &Value| {
+            v.as_array()?
+                .iter()
+                .map(|s| s.as_str().map(str::to_owned))
+                .collect()
+        };
         let in_dim = fields.required("in_dim", SIZE).map(|v| {
-            v.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_else(|| {
-                fields.invalid("in_dim", SIZE, &v);
-                1
-            })
+            v.as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or_else(|| {
+                    fields.invalid("in_dim", SIZE, &v);
+                    1
+                })
         });
-        let out_dims: Vec<usize> = read_list(&mut fields, "out_dims", "a list of positive integers", sizes);
+        let out_dims: Vec<usize> = read_list(
+            &mut fields,
+            "out_dims",
+            "a list of positive integers",
+            sizes,
+        );
         let names: Vec<String> = read_list(&mut fields, "names", "a list of strings", words);
         let dtype = read_dtype(&mut fields);
         let device = match fields.word("device").map(|w| w.parse::<Device>()) {
@@ -166,22 +197,53 @@ impl StackedLinearConfig {
             Some(Ok(device)) => device,
             None => Device::Cpu,
         };
-        let has_bias = per_projection(&mut fields, "has_bias", "true, false or a list of them", false, Value::as_bool);
-        let number_or_null = |v: &Value| if v.is_null() { Some(None) } else { v.as_f64().map(Some) };
-        let clip_weight =
-            per_projection(&mut fields, "clip_weight", "a number, null or a list of them", None, number_or_null);
+        let has_bias = per_projection(
+            &mut fields,
+            "has_bias",
+            "true, false or a list of them",
+            false,
+            Value::as_bool,
+        );
+        let number_or_null = |v: &Value| {
+            if v.is_null() {
+                Some(None)
+            } else {
+                v.as_f64().map(Some)
+            }
+        };
+        let clip_weight = per_projection(
+            &mut fields,
+            "clip_weight",
+            "a number, null or a list of them",
+            None,
+            number_or_null,
+        );
         let stacked = fields.flag("stacked", false);
-        let attribute = fields.word("attribute").unwrap_or_else(|| "qkv_proj".to_owned());
+        let attribute = fields
+            .word("attribute")
+            .unwrap_or_else(|| "qkv_proj".to_owned());
         let known: Vec<&str> = FIELDS.iter().chain(&FORMAT_FIELDS).copied().collect();
         fields.refuse_others(&known);
         let in_dim = in_dim.unwrap_or(1);
-        let config = Self { in_dim, out_dims, names, dtype, device, stacked, has_bias, clip_weight, attribute };
+        let config = Self {
+            in_dim,
+            out_dims,
+            names,
+            dtype,
+            device,
+            stacked,
+            has_bias,
+            clip_weight,
+            attribute,
+        };
         fields.finish(file, config)
     }
 
     /// ΣN.
     pub fn total_rows(&self) -> usize {
-        self.out_dims.iter().fold(0, |sum, &n| sum.saturating_add(n))
+        self.out_dims
+            .iter()
+            .fold(0, |sum, &n| sum.saturating_add(n))
     }
 
     /// Checks names and sizes.
@@ -196,7 +258,10 @@ impl StackedLinearConfig {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(StackErrors { attribute: self.attribute.clone(), problems })
+            Err(StackErrors {
+                attribute: self.attribute.clone(),
+                problems,
+            })
         }
     }
 
@@ -209,7 +274,11 @@ impl StackedLinearConfig {
         for (index, name) in self.names.iter().enumerate() {
             check_name(&format!("names[{index}]"), name, problems);
             if let Some(earlier) = first.get(name.as_str()) {
-                problems.push(StackProblem::Duplicate { name: name.clone(), first: *earlier, second: index });
+                problems.push(StackProblem::Duplicate {
+                    name: name.clone(),
+                    first: *earlier,
+                    second: index,
+                });
             } else {
                 first.insert(name.as_str(), index);
             }
@@ -222,23 +291,39 @@ impl StackedLinearConfig {
         ];
         for (list, len) in lists {
             if let Some(found) = len.filter(|&n| n != self.names.len()) {
-                problems.push(StackProblem::Length { list, expected: self.names.len(), found });
+                problems.push(StackProblem::Length {
+                    list,
+                    expected: self.names.len(),
+                    found,
+                });
             }
         }
     }
 
     fn check_sizes(&self, problems: &mut Vec<StackProblem>) {
         if self.in_dim == 0 {
-            problems.push(StackProblem::Zero { what: "in_dim".to_owned() });
+            problems.push(StackProblem::Zero {
+                what: "in_dim".to_owned(),
+            });
         }
         for (index, _) in self.out_dims.iter().enumerate().filter(|(_, n)| **n == 0) {
-            problems.push(StackProblem::Zero { what: format!("out_dims[{index}]") });
+            problems.push(StackProblem::Zero {
+                what: format!("out_dims[{index}]"),
+            });
         }
-        let rows = self.out_dims.iter().try_fold(0usize, |sum, &n| sum.checked_add(n));
+        let rows = self
+            .out_dims
+            .iter()
+            .try_fold(0usize, |sum, &n| sum.checked_add(n));
         // 8 bytes is the widest dtype; byte counts then fit a signed 64-bit dimension.
-        let bytes = rows.and_then(|n| n.checked_mul(self.in_dim)).and_then(|n| n.checked_mul(8));
+        let bytes = rows
+            .and_then(|n| n.checked_mul(self.in_dim))
+            .and_then(|n| n.checked_mul(8));
         if bytes.is_none_or(|n| i64::try_from(n).is_err()) {
-            problems.push(StackProblem::Overflow { in_dim: self.in_dim, out_dims: self.out_dims.clone() });
+            problems.push(StackProblem::Overflow {
+                in_dim: self.in_dim,
+                out_dims: self.out_dims.clone(),
+            });
         }
     }
 
@@ -250,7 +335,12 @@ impl StackedLinearConfig {
                 problems.push(StackProblem::DType { what, found: dtype });
             } else if dtype.is_block() && self.in_dim % dtype.block_elems() != 0 {
                 let (in_dim, block) = (self.in_dim, dtype.block_elems());
-                problems.push(StackProblem::Block { what, dtype, in_dim, block });
+                problems.push(StackProblem::Block {
+                    what,
+                    dtype,
+                    in_dim,
+                    block,
+                });
             }
             if self.dtype.len().is_none() {
                 break;
@@ -263,7 +353,10 @@ impl StackedLinearConfig {
         for (index, clip) in clips.iter().enumerate() {
             if let Some(found) = clip.filter(|c| c.is_nan() || c.is_sign_negative() && *c != 0.0) {
                 let what = setting("clip_weight", self.clip_weight.len(), index);
-                problems.push(StackProblem::Clip { what, found: found.to_string() });
+                problems.push(StackProblem::Clip {
+                    what,
+                    found: found.to_string(),
+                });
             }
         }
         if self.stacked {
@@ -297,7 +390,11 @@ impl<'de> Deserialize<'de> for StackedLinearConfig {
 }
 
 fn setting(field: &str, len: Option<usize>, index: usize) -> String {
-    if len.is_some() { format!("{field}[{index}]") } else { field.to_owned() }
+    if len.is_some() {
+        format!("{field}[{index}]")
+    } else {
+        field.to_owned()
+    }
 }
 
 fn differs<T: PartialEq>(setting: &PerProjection<T>) -> bool {
@@ -309,9 +406,14 @@ fn differs<T: PartialEq>(setting: &PerProjection<T>) -> bool {
 
 fn check_name(what: &str, name: &str, problems: &mut Vec<StackProblem>) {
     if name.is_empty() {
-        problems.push(StackProblem::EmptyName { what: what.to_owned() });
+        problems.push(StackProblem::EmptyName {
+            what: what.to_owned(),
+        });
     } else if name.contains('.') {
-        problems.push(StackProblem::Dotted { what: what.to_owned(), name: name.to_owned() });
+        problems.push(StackProblem::Dotted {
+            what: what.to_owned(),
+            name: name.to_owned(),
+        });
     }
 }
 
@@ -341,7 +443,11 @@ fn per_projection<T: Clone>(
         return PerProjection::All(default);
     };
     let made = match &value {
-        Value::Array(each) => each.iter().map(&read).collect::<Option<_>>().map(PerProjection::Each),
+        Value::Array(each) => each
+            .iter()
+            .map(&read)
+            .collect::<Option<_>>()
+            .map(PerProjection::Each),
         one => read(one).map(PerProjection::All),
     };
     made.unwrap_or_else(|| {
@@ -357,7 +463,11 @@ fn read_dtype(fields: &mut Fields<'_>) -> PerProjection<DType> {
     let block_size = fields.get("block_size");
     let Some(format) = fields.get("format") else {
         if let Some(size) = block_size {
-            fields.unsupported("block_size", &size, "a block size goes with a `format` that has one; leave it out");
+            fields.unsupported(
+                "block_size",
+                &size,
+                "a block size goes with a `format` that has one; leave it out",
+            );
         }
         return dtype;
     };
@@ -369,7 +479,8 @@ fn read_dtype(fields: &mut Fields<'_>) -> PerProjection<DType> {
         }
         Some(found) => PerProjection::All(found),
         None => {
-            let message = format!("stacks of this number format are not built yet; supported are {DTYPES}");
+            let message =
+                format!("stacks of this number format are not built yet; supported are {DTYPES}");
             fields.unsupported("format", &format, &message);
             dtype
         }
@@ -418,7 +529,9 @@ pub enum StackProblem {
         name: String,
     },
     /// Two projections that would read the same tensors.
-    #[error("`names[{second}]` is \"{name}\" again, as `names[{first}]`: every projection has its own name")]
+    #[error(
+        "`names[{second}]` is \"{name}\" again, as `names[{first}]`: every projection has its own name"
+    )]
     Duplicate {
         /// The name.
         name: String,
@@ -450,7 +563,9 @@ pub enum StackProblem {
         found: DType,
     },
     /// Rows that are no whole blocks.
-    #[error("`{what}` is {dtype}, whose blocks hold {block} values: in_dim {in_dim} is no multiple of {block}")]
+    #[error(
+        "`{what}` is {dtype}, whose blocks hold {block} values: in_dim {in_dim} is no multiple of {block}"
+    )]
     Block {
         /// The dtype's place.
         what: String,
@@ -470,7 +585,9 @@ pub enum StackProblem {
         found: String,
     },
     /// A setting that differs between projections which are one tensor.
-    #[error("`{field}` differs between projections: in stacked mode they are one tensor; set `stacked` to false")]
+    #[error(
+        "`{field}` differs between projections: in stacked mode they are one tensor; set `stacked` to false"
+    )]
     OneTensor {
         /// The setting.
         field: &'static str,

@@ -1,0 +1,6 @@
+//! Layers and models against numbers that other engines made, and what bad configurations are told.
+
+mod stack;
+mod stack_fixtures;
+mod support;
+mod tiny_models;
