@@ -12,6 +12,7 @@ pub struct Patch {
     fragment: Graph,
     taps: Vec<Value>,
     replaced: Vec<Value>,
+    scope_of: Option<NodeId>,
 }
 
 impl Patch {
@@ -42,7 +43,13 @@ impl Patch {
             }
         }
         let fragment = builder.finish()?;
-        Ok(Self { label: label.into(), fragment, taps: taps.to_vec(), replaced: replaced.to_vec() })
+        Ok(Self { label: label.into(), fragment, taps: taps.to_vec(), replaced: replaced.to_vec(), scope_of: None })
+    }
+
+    /// New nodes take their scope and place from `node`, not from the node that the rule looked at.
+    pub fn in_scope_of(mut self, node: NodeId) -> Self {
+        self.scope_of = Some(node);
+        self
     }
 
     /// True if every replacement has the type of what it replaces.
@@ -64,6 +71,7 @@ impl Patch {
             map.insert(Value::new(input.node, 0), *tap);
         }
         let mut added = Vec::new();
+        let like = self.scope_of.unwrap_or(like);
         let (scope, loc) = (graph.node(like).scope.clone(), graph.node(like).loc.clone());
         for id in self.fragment.canonical_order() {
             if map.contains_key(&Value::new(id, 0)) {

@@ -97,39 +97,57 @@ impl Site<'_> {
         (self.user, self.value())
     }
 
-    /// The stack with `fused` appended to this segment (its extras are numbered from the end of the
-    /// present ones) in place of `replaced`.
-    fn append(&self, label: String, fused: Fused, extras: &[Value], replaced: Value) -> Result<Verdict, LowerError> {
-        let mut new = self.stack.clone();
-        new.segments[self.at].epilogue.push(fused);
-        self.rebuild(label, new, extras, &[(self.at, replaced)], |i| i)
-    }
-
-    /// The stack as `new`, with more extras. `moved` are results (of the new stack) that take the
-    /// place of other values, reshaped if need be; every other result `i` of the old stack is
-    /// result `renumber(i)` of the new.
-    fn rebuild(
+    /// The stack with one more step in this segment's epilogue, in place of `replaced`. `fused`
+    /// makes the step from the numbers of `extras`.
+    fn append<const N: usize>(
         &self,
         label: String,
-        new: StackedMatmul,
-        extras: &[Value],
-        moved: &[(usize, Value)],
-        renumber: impl Fn(usize) -> usize,
+        extras: [Value; N],
+        replaced: Value,
+        fused: impl FnOnce([usize; N]) -> Fused,
+    ) -> Result<Verdict, LowerError> {
+        self.append_paired(label, extras, replaced, None, fused)
+    }
+
+    /// As [`Site::append`], with rows paired in blocks.
+    fn append_paired<const N: usize>(
+        &self,
+        label: String,
+        extras: [Value; N],
+        replaced: Value,
+        halves: Option<usize>,
+        fused: impl FnOnce([usize; N]) -> Fused,
     ) -> Result<Verdict, LowerError> {
         let mut taps = self.graph.operands(self.id).to_vec();
-        taps.extend(extras);
-        let mut replaced: Vec<Value> = moved.iter().map(|(_, value)| *value).collect();
-        let mut results: Vec<usize> = moved.iter().map(|(result, _)| *result).collect();
-        for i in 0..self.stack.segments.len() {
+        let first = self.stack.first_extra();
+        // A value that the stack reads already keeps its number.
+        let numbers = extras.map(|value| match taps[first..].iter().position(|t| *t == value) {
+            Some(number) => number,
+            None => {
+                taps.push(value);
+                taps.len() - 1 - first
+            }
+        });
+        let mut new = self.stack.clone();
+        let segment = &mut new.segments[self.at];
+        segment.epilogue.push(fused(numbers));
+        segment.halves = halves.or(segment.halves);
+        self.rebuild(label, new, &taps, replaced)
+    }
+
+    /// The stack as `new` on `taps`. Result `at` takes the place of `moved`, reshaped if need be.
+    fn rebuild(&self, label: String, new: StackedMatmul, taps: &[Value], moved: Value) -> Result<Verdict, LowerError> {
+        let mut replaced = vec![moved];
+        let mut results = vec![self.at];
+        for i in (0..self.stack.segments.len()).filter(|&i| i != self.at) {
             let value = Value::new(self.id, i as u32);
-            let used = self.graph.is_output(value) || !self.graph.users(value).is_empty();
-            if used && !results.contains(&renumber(i)) {
+            if self.graph.is_output(value) || !self.graph.users(value).is_empty() {
                 replaced.push(value);
-                results.push(renumber(i));
+                results.push(i);
             }
         }
         let shapes: Vec<Shape> = replaced.iter().map(|v| self.graph.value_type(*v).shape.clone()).collect();
-        let patch = Patch::build(self.graph, label, &taps, &replaced, |b, t| {
+        let patch = Patch::build(self.graph, label, taps, &replaced, |b, t| {
             let outs = b.apply(new, t);
             let shaped = results.iter().zip(&shapes).map(|(&result, shape)| {
                 let value = outs.get(result).copied().unwrap_or(outs[0]);
@@ -138,11 +156,6 @@ impl Site<'_> {
             shaped.collect()
         })?;
         Ok(Verdict::Apply(patch))
-    }
-
-    /// The number of the next extra.
-    fn next_extra(&self) -> usize {
-        self.stack.n_extras()
     }
 
     /// True if `value` does not depend on this stack.

@@ -67,6 +67,9 @@ fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     let rank = graph.value_type(value).shape.rank();
     let axis = if cut.axis < 0 { (cut.axis + rank as i64) as usize } else { cut.axis as usize };
     let producer = value.node;
+    if let Op::Split(_) = graph.op(producer) {
+        return hoist_above_split(graph, producer, op, axis);
+    }
     let Some(cuts) = cut_operands(graph, producer, axis) else { return Ok(Verdict::Skip) };
     if graph.single_user(value).is_none() {
         return Ok(Verdict::Refuse(format!("the result of {} is used elsewhere too", graph.op(producer).name())));
@@ -93,5 +96,24 @@ fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
         };
         vec![b.apply1(op, &args)]
     })?;
-    Ok(Verdict::Apply(patch))
+    Ok(Verdict::Apply(patch.in_scope_of(producer)))
+}
+
+/// Every piece of a split is cut alike along another axis: the cut moves above the split.
+fn hoist_above_split(graph: &Graph, split: NodeId, cut: &Op, axis: usize) -> Result<Verdict, LowerError> {
+    let Op::Split(op) = graph.op(split) else { return Ok(Verdict::Skip) };
+    let rank = graph.node(split).results[0].shape.rank();
+    let split_axis = if op.axis < 0 { (op.axis + rank as i64) as usize } else { op.axis as usize };
+    let mut replaced = Vec::new();
+    for piece in 0..graph.node(split).results.len() as u32 {
+        match graph.single_user(Value::new(split, piece)) {
+            Some((user, _)) if graph.op(user) == cut && axis != split_axis => replaced.push(Value::new(user, 0)),
+            _ => return Ok(Verdict::Refuse("not every piece of the split is cut alike".to_owned())),
+        }
+    }
+    let patch = Patch::build(graph, "moves above split", &graph.operands(split), &replaced, |b, t| {
+        let cut = b.apply1(cut.clone(), &[t[0]]);
+        b.apply(op.clone(), &[cut]).to_vec()
+    })?;
+    Ok(Verdict::Apply(patch.in_scope_of(split)))
 }

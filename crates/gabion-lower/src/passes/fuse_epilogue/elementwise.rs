@@ -22,9 +22,8 @@ pub(super) fn bias(site: &Site<'_>) -> Result<Verdict, LowerError> {
     if add.func != BinaryFn::Add || !is_vector || !site.is_before(other) {
         return Ok(Verdict::Skip);
     }
-    let fused = Fused::Bias { extra: site.next_extra() };
     let label = format!("bias of rows {:?}", segment.rows);
-    site.append(label, fused, &[other], Value::new(site.user, 0))
+    site.append(label, [other], Value::new(site.user, 0), |[extra]| Fused::Bias { extra })
 }
 
 /// `stack * number` and the like, where the number is a constant.
@@ -45,8 +44,8 @@ pub(super) fn scalar(site: &Site<'_>) -> Result<Verdict, LowerError> {
     }
     let value = Float(tensor.to_f64_vec().map_err(LowerError::Tensor)?[0]);
     let label = format!("{} {value} of rows {:?}", binary.func.name(), site.stack.segments[site.at].rows);
-    let fused = Fused::Scalar { func: binary.func, value };
-    site.append(label, fused, &[], Value::new(site.user, 0))
+    let func = binary.func;
+    site.append(label, [], Value::new(site.user, 0), |[]| Fused::Scalar { func, value })
 }
 
 /// An activation.
@@ -58,7 +57,8 @@ pub(super) fn map(site: &Site<'_>) -> Result<Verdict, LowerError> {
         return Ok(Verdict::Refuse(why));
     }
     let label = format!("{} of rows {rows:?}", unary.func.name());
-    site.append(label, Fused::Map { func: unary.func }, &[], Value::new(site.user, 0))
+    let func = unary.func;
+    site.append(label, [], Value::new(site.user, 0), |[]| Fused::Map { func })
 }
 
 /// A residual, or any other tensor of the same shape that is computed before.
@@ -76,7 +76,7 @@ pub(super) fn binary(site: &Site<'_>) -> Result<Verdict, LowerError> {
         let why = format!("{} of rows {rows:?}: the other operand depends on the stack", binary.func.name());
         return Ok(Verdict::Refuse(why));
     }
-    let fused = Fused::Binary { func: binary.func, extra: site.next_extra(), swapped: site.operand == 1 };
-    let label = format!("{} of rows {rows:?} with a tensor", binary.func.name());
-    site.append(label, fused, &[other], Value::new(site.user, 0))
+    let (func, swapped) = (binary.func, site.operand == 1);
+    let label = format!("{} of rows {rows:?} with a tensor", func.name());
+    site.append(label, [other], Value::new(site.user, 0), |[extra]| Fused::Binary { func, extra, swapped })
 }

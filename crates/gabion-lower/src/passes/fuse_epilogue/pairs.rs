@@ -137,12 +137,8 @@ pub(super) fn rope(site: &Site<'_>) -> Result<Verdict, LowerError> {
     match rope_head(site, &rope.pairing, operands[1], operands[2], value) {
         Err(why) => Ok(Verdict::Refuse(format!("{what}: {why}"))),
         Ok(head) => {
-            let mut new = site.stack.clone();
-            let first = site.next_extra();
-            new.segments[site.at].halves = Some(head);
-            new.segments[site.at].epilogue.push(Fused::Rope { cos: first, sin: first + 1 });
-            let moved = [(site.at, Value::new(user, 0))];
-            site.rebuild(what, new, &[operands[1], operands[2]], &moved, |i| i)
+            let angles = [operands[1], operands[2]];
+            site.append_paired(what, angles, Value::new(user, 0), Some(head), |[cos, sin]| Fused::Rope { cos, sin })
         }
     }
 }

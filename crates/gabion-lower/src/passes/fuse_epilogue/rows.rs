@@ -21,11 +21,8 @@ pub(super) fn cache_write(site: &Site<'_>) -> Result<Verdict, LowerError> {
     if let Some(why) = obstacle(site, append.axis, operands[0], operands[2]) {
         return Ok(Verdict::Refuse(format!("{what}: {why}")));
     }
-    let first = site.next_extra();
-    let mut new = site.stack.clone();
-    new.segments[site.at].epilogue.push(Fused::CacheWrite { cache: first, position: first + 1 });
-    let moved = [(site.at, Value::new(user, 0))];
-    site.rebuild(what, new, &[operands[0], operands[2]], &moved, |i| i)
+    let extras = [operands[0], operands[2]];
+    site.append(what, extras, Value::new(user, 0), |[cache, position]| Fused::CacheWrite { cache, position })
 }
 
 fn obstacle(site: &Site<'_>, axis: i64, cache: Value, position: Value) -> Option<String> {
