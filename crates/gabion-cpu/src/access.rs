@@ -69,11 +69,6 @@ impl Placed {
         Access::new(&shape, &strides)
     }
 
-    /// The walk over all axes but one.
-    pub(crate) fn access_without(&self, axis: usize) -> Access {
-        self.access_of((0..self.shape.len()).filter(|&a| a != axis))
-    }
-
     /// Whether the view is row-major without gaps.
     pub(crate) fn is_contiguous(&self) -> bool {
         self.access().is_contiguous()
@@ -146,7 +141,12 @@ impl Access {
 
     /// Calls `f(done, offset, stride, count)` for runs of one stride that make up
     /// `start..start + len`; `done` counts the places before the run.
-    pub(crate) fn runs(&self, start: usize, len: usize, mut f: impl FnMut(usize, isize, isize, usize)) {
+    pub(crate) fn runs(
+        &self,
+        start: usize,
+        len: usize,
+        mut f: impl FnMut(usize, isize, isize, usize),
+    ) {
         let Some((&(size, stride), outer)) = self.axes.split_last() else {
             if len > 0 {
                 f(0, 0, 1, 1);

@@ -25,7 +25,7 @@ mod top_k;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gabion_plan::{Kernel, Plan, RunError, Step};
+use gabion_plan::{Kernel, RunError, Step};
 use gabion_tensor::{Bindings, DType};
 
 use crate::access::Placed;
@@ -64,11 +64,9 @@ impl Kernels {
 
 /// What a step needs to know while it is prepared.
 pub(crate) struct Prepare<'a> {
-    pub(crate) plan: &'a Plan,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) weights: &'a [LoadedWeight],
     pub(crate) bindings: &'a Bindings,
-    pub(crate) kernels: &'a Kernels,
     pub(crate) threads: usize,
     /// The step, its number and its views.
     pub(crate) step: &'a Step,
@@ -99,8 +97,16 @@ impl Prepare<'_> {
     }
 
     /// Refuses a condition of the kernel's contract that does not hold.
-    pub(crate) fn require(&self, holds: bool, problem: impl FnOnce() -> String) -> Result<(), RunError> {
-        if holds { Ok(()) } else { Err(self.wrong(problem())) }
+    pub(crate) fn require(
+        &self,
+        holds: bool,
+        problem: impl FnOnce() -> String,
+    ) -> Result<(), RunError> {
+        if holds {
+            Ok(())
+        } else {
+            Err(self.wrong(problem()))
+        }
     }
 }
 
@@ -147,6 +153,7 @@ pub(crate) struct StepCx<'a> {
     pub(crate) shared: *mut u8,
     pub(crate) kernels: &'a Kernels,
     pub(crate) weights: &'a [LoadedWeight],
+    pub(crate) matmul_scratch: &'a crate::kernels::matmul::Scratch,
 }
 
 impl StepCx<'_> {
@@ -174,7 +181,11 @@ pub(crate) fn prepare(cx: &Prepare<'_>) -> Result<Box<dyn PreparedStep>, RunErro
         Kernel::Reduce { func, axes } => reduce::prepare(cx, *func, axes),
         Kernel::ArgReduce { largest, axis } => arg_reduce::prepare(cx, *largest, *axis),
         Kernel::TopK { axis } => top_k::prepare(cx, *axis),
-        Kernel::CumSum { axis, exclusive, reverse } => cum_sum::prepare(cx, *axis, *exclusive, *reverse),
+        Kernel::CumSum {
+            axis,
+            exclusive,
+            reverse,
+        } => cum_sum::prepare(cx, *axis, *exclusive, *reverse),
         Kernel::Softmax { axis, log } => softmax::prepare(cx, *axis, *log),
         Kernel::Norm(spec) => norm::prepare(cx, spec),
         Kernel::Rope { pairing } => rope::prepare(cx, *pairing),
@@ -204,15 +215,21 @@ pub(crate) fn check_index(what: &str, index: i64, size: usize) -> Result<usize, 
 
 /// Refuses dtypes of another kind than integers.
 pub(crate) fn require_int(cx: &Prepare<'_>, operand: &str, dtype: DType) -> Result<(), RunError> {
-    cx.require(dtype.is_int(), || format!("{operand}: expected an integer dtype, found {dtype}"))
+    cx.require(dtype.is_int(), || {
+        format!("{operand}: expected an integer dtype, found {dtype}")
+    })
 }
 
 /// Refuses dtypes that are no floats.
 pub(crate) fn require_float(cx: &Prepare<'_>, operand: &str, dtype: DType) -> Result<(), RunError> {
-    cx.require(dtype.is_float(), || format!("{operand}: expected a float dtype, found {dtype}"))
+    cx.require(dtype.is_float(), || {
+        format!("{operand}: expected a float dtype, found {dtype}")
+    })
 }
 
 /// Refuses block formats.
 pub(crate) fn require_plain(cx: &Prepare<'_>, operand: &str, dtype: DType) -> Result<(), RunError> {
-    cx.require(!dtype.is_block(), || format!("{operand}: expected a plain dtype, found {dtype}"))
+    cx.require(!dtype.is_block(), || {
+        format!("{operand}: expected a plain dtype, found {dtype}")
+    })
 }

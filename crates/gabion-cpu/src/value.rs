@@ -117,6 +117,12 @@ pub(crate) trait Value: Pod + PartialOrd + Send + Sync {
         false
     }
 
+    /// A slice as values of its kind.
+    fn values(values: &[Self]) -> Values<'_>;
+
+    /// A writable slice as values of its kind.
+    fn values_mut(values: &mut [Self]) -> ValuesMut<'_>;
+
     /// The value divided by a count, as `mean` does: integers round towards zero.
     fn over(self, count: usize) -> Self;
 }
@@ -146,7 +152,12 @@ unsafe fn read<T: Pod, V>(from: *const u8, stride: isize, out: &mut [V], widen: 
     }
 }
 
-unsafe fn write<T: Pod, V: Copy>(to: *mut u8, stride: isize, values: &[V], narrow: impl Fn(V) -> T) {
+unsafe fn write<T: Pod, V: Copy>(
+    to: *mut u8,
+    stride: isize,
+    values: &[V],
+    narrow: impl Fn(V) -> T,
+) {
     let to = to.cast::<T>();
     if stride == 1 {
         for (i, &value) in values.iter().enumerate() {
@@ -189,9 +200,13 @@ impl Value for f32 {
         // SAFETY: the caller's promise.
         unsafe {
             match dtype {
-                DType::F16 if stride == 1 => slice::<f16>(from, out.len()).convert_to_f32_slice(out),
+                DType::F16 if stride == 1 => {
+                    slice::<f16>(from, out.len()).convert_to_f32_slice(out)
+                }
                 DType::F16 => read(from, stride, out, f16::to_f32),
-                DType::BF16 => read(from, stride, out, |x: u16| f32::from_bits(u32::from(x) << 16)),
+                DType::BF16 => read(from, stride, out, |x: u16| {
+                    f32::from_bits(u32::from(x) << 16)
+                }),
                 _ => read(from, stride, out, |x: f32| x),
             }
         }
@@ -201,7 +216,9 @@ impl Value for f32 {
         // SAFETY: the caller's promise.
         unsafe {
             match dtype {
-                DType::F16 if stride == 1 => slice_mut::<f16>(to, values.len()).convert_from_f32_slice(values),
+                DType::F16 if stride == 1 => {
+                    slice_mut::<f16>(to, values.len()).convert_from_f32_slice(values)
+                }
                 DType::F16 => write(to, stride, values, f16::from_f32),
                 DType::BF16 => write(to, stride, values, |x| f32_to_bf16(x).to_bits()),
                 _ => write(to, stride, values, |x| x),
@@ -211,8 +228,12 @@ impl Value for f32 {
 
     fn fit(dtype: DType, values: &mut [f32]) {
         match dtype {
-            DType::F16 => values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
-            DType::BF16 => values.iter_mut().for_each(|x| *x = f32_to_bf16(*x).to_f32()),
+            DType::F16 => values
+                .iter_mut()
+                .for_each(|x| *x = f16::from_f32(*x).to_f32()),
+            DType::BF16 => values
+                .iter_mut()
+                .for_each(|x| *x = f32_to_bf16(*x).to_f32()),
             _ => {}
         }
     }
@@ -224,6 +245,14 @@ impl Value for f32 {
 
     fn is_nan(self) -> bool {
         self.is_nan()
+    }
+
+    fn values(values: &[f32]) -> Values<'_> {
+        Values::F32(values)
+    }
+
+    fn values_mut(values: &mut [f32]) -> ValuesMut<'_> {
+        ValuesMut::F32(values)
     }
 
     fn over(self, count: usize) -> f32 {
@@ -255,6 +284,14 @@ impl Value for f64 {
 
     fn is_nan(self) -> bool {
         self.is_nan()
+    }
+
+    fn values(values: &[f64]) -> Values<'_> {
+        Values::F64(values)
+    }
+
+    fn values_mut(values: &mut [f64]) -> ValuesMut<'_> {
+        ValuesMut::F64(values)
     }
 
     fn over(self, count: usize) -> f64 {
@@ -304,6 +341,14 @@ impl Value for i64 {
         func.eval_i64(a, b).ok()
     }
 
+    fn values(values: &[i64]) -> Values<'_> {
+        Values::I64(values)
+    }
+
+    fn values_mut(values: &mut [i64]) -> ValuesMut<'_> {
+        ValuesMut::I64(values)
+    }
+
     fn over(self, count: usize) -> i64 {
         self.wrapping_div(count.max(1) as i64)
     }
@@ -351,6 +396,14 @@ impl Value for u64 {
         func.eval_u64(a, b).ok()
     }
 
+    fn values(values: &[u64]) -> Values<'_> {
+        Values::U64(values)
+    }
+
+    fn values_mut(values: &mut [u64]) -> ValuesMut<'_> {
+        ValuesMut::U64(values)
+    }
+
     fn over(self, count: usize) -> u64 {
         self / count.max(1) as u64
     }
@@ -382,6 +435,14 @@ impl Value for u8 {
         }
     }
 
+    fn values(values: &[u8]) -> Values<'_> {
+        Values::Bool(values)
+    }
+
+    fn values_mut(values: &mut [u8]) -> ValuesMut<'_> {
+        ValuesMut::Bool(values)
+    }
+
     fn over(self, _: usize) -> u8 {
         self
     }
@@ -410,8 +471,12 @@ pub(crate) fn cast(from: &Values<'_>, to: DType, out: &mut ValuesMut<'_>) {
         (Values::F64(x), ValuesMut::U64(y)) => saturate_unsigned(x, y, to, |x| x as u64),
         (Values::F64(x), ValuesMut::Bool(y)) => each(x, y, |x| u8::from(x != 0.0)),
         (Values::I64(x), ValuesMut::F32(y)) => match to {
-            DType::F16 => each(x, y, |x| gabion_tensor::f64_to_f16(signed_to_odd(x)).to_f32()),
-            DType::BF16 => each(x, y, |x| gabion_tensor::f64_to_bf16(signed_to_odd(x)).to_f32()),
+            DType::F16 => each(x, y, |x| {
+                gabion_tensor::f64_to_f16(signed_to_odd(x)).to_f32()
+            }),
+            DType::BF16 => each(x, y, |x| {
+                gabion_tensor::f64_to_bf16(signed_to_odd(x)).to_f32()
+            }),
             _ => each(x, y, |x| x as f32),
         },
         (Values::I64(x), ValuesMut::F64(y)) => each(x, y, |x| x as f64),
@@ -425,8 +490,12 @@ pub(crate) fn cast(from: &Values<'_>, to: DType, out: &mut ValuesMut<'_>) {
         }
         (Values::I64(x), ValuesMut::Bool(y)) => each(x, y, |x| u8::from(x != 0)),
         (Values::U64(x), ValuesMut::F32(y)) => match to {
-            DType::F16 => each(x, y, |x| gabion_tensor::f64_to_f16(unsigned_to_odd(x)).to_f32()),
-            DType::BF16 => each(x, y, |x| gabion_tensor::f64_to_bf16(unsigned_to_odd(x)).to_f32()),
+            DType::F16 => each(x, y, |x| {
+                gabion_tensor::f64_to_f16(unsigned_to_odd(x)).to_f32()
+            }),
+            DType::BF16 => each(x, y, |x| {
+                gabion_tensor::f64_to_bf16(unsigned_to_odd(x)).to_f32()
+            }),
             _ => each(x, y, |x| x as f32),
         },
         (Values::U64(x), ValuesMut::F64(y)) => each(x, y, |x| x as f64),

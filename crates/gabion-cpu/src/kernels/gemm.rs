@@ -188,7 +188,14 @@ impl GemmKernels {
     ///
     /// # Safety
     /// `from` is valid for those rows, `panel` for writing `32 k` elements.
-    pub(crate) unsafe fn panel_of_rows(&self, from: *const f32, stride: isize, count: usize, k: usize, panel: *mut f32) {
+    pub(crate) unsafe fn panel_of_rows(
+        &self,
+        from: *const f32,
+        stride: isize,
+        count: usize,
+        k: usize,
+        panel: *mut f32,
+    ) {
         unsafe { (self.transpose)(from, stride, count, k, panel) }
     }
 }
@@ -198,14 +205,23 @@ mod tests {
     use super::*;
 
     fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 500.0 - 1.0).collect()
+        (0..n)
+            .map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 500.0 - 1.0)
+            .collect()
     }
 
     #[test]
     fn products_are_chains_in_order_for_every_size() {
         for isa in Isa::available() {
             let kernels = GemmKernels::new(isa);
-            for (m, n, k) in [(1, 1, 1), (3, 64, 5), (7, 33, 16), (6, 32, 64), (13, 47, 9), (2, 7, 0)] {
+            for (m, n, k) in [
+                (1, 1, 1),
+                (3, 64, 5),
+                (7, 33, 16),
+                (6, 32, 64),
+                (13, 47, 9),
+                (2, 7, 0),
+            ] {
                 let (a, b) = (numbers(m * k, 1), numbers(k * (n + 3), 2));
                 for add in [false, true] {
                     let start = numbers(m * n, 3);
@@ -255,11 +271,21 @@ mod tests {
                     let mut panel = vec![f32::NAN; k * PANEL];
                     // SAFETY: the vectors are as long as the sizes say.
                     unsafe {
-                        kernels.panel_of_rows(rows.as_ptr(), stride as isize, count, k, panel.as_mut_ptr());
+                        kernels.panel_of_rows(
+                            rows.as_ptr(),
+                            stride as isize,
+                            count,
+                            k,
+                            panel.as_mut_ptr(),
+                        );
                     }
                     for t in 0..k {
                         for j in 0..count {
-                            assert_eq!(panel[t * PANEL + j], rows[j * stride + t], "{isa} {count} {k}");
+                            assert_eq!(
+                                panel[t * PANEL + j],
+                                rows[j * stride + t],
+                                "{isa} {count} {k}"
+                            );
                         }
                     }
                 }

@@ -140,7 +140,7 @@ unsafe fn softmax_row<S: Simd>(x: &mut [f32], log: bool) {
 }
 
 #[inline(always)]
-unsafe fn softmax_sum<S: Simd>(x: &mut [f32]) -> f32 {
+unsafe fn softmax_parts<S: Simd>(x: &mut [f32]) -> f32 {
     // SAFETY: the caller has `S`.
     unsafe {
         let max = max_row::<S>(x);
@@ -163,7 +163,13 @@ unsafe fn rms_row<S: Simd>(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
 }
 
 #[inline(always)]
-unsafe fn layer_row<S: Simd>(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f64, y: &mut [f32]) {
+unsafe fn layer_row<S: Simd>(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    eps: f64,
+    y: &mut [f32],
+) {
     let mean = (accumulate(x, |x, sum| sum + x) / x.len() as f64) as f32;
     let squares = accumulate(x, |x, sum| {
         let d = x - mean;
@@ -210,12 +216,20 @@ pub(crate) enum RowFold {
 
 #[inline(always)]
 fn min(a: f32, b: f32) -> f32 {
-    if a < b || (a == b && a.is_sign_negative()) || a.is_nan() { a } else { b }
+    if a < b || (a == b && a.is_sign_negative()) || a.is_nan() {
+        a
+    } else {
+        b
+    }
 }
 
 #[inline(always)]
 fn max(a: f32, b: f32) -> f32 {
-    if a > b || (a == b && a.is_sign_positive()) || a.is_nan() { a } else { b }
+    if a > b || (a == b && a.is_sign_positive()) || a.is_nan() {
+        a
+    } else {
+        b
+    }
 }
 
 #[inline(always)]
@@ -363,7 +377,11 @@ unsafe fn mask_scores<S: Simd>(scores: &mut [f32], scale: f32, mask: MaskRow<'_>
         }
         MaskRow::Allowed(mask) => {
             for (s, &m) in scores.iter_mut().zip(mask) {
-                *s = if m != 0 { *s * scale } else { f32::NEG_INFINITY };
+                *s = if m != 0 {
+                    *s * scale
+                } else {
+                    f32::NEG_INFINITY
+                };
             }
         }
     }
@@ -444,7 +462,7 @@ lane_kernels! {
     /// Softmax of a row in place, or its logarithm.
     softmax => softmax_row(x: &mut [f32], log: bool);
     /// `e^(x - max)` in place, and the sum; zeros and 0 if every element is minus infinity.
-    softmax_sum => softmax_sum(x: &mut [f32]) -> f32;
+    softmax_sum => softmax_parts(x: &mut [f32]) -> f32;
     /// RMS norm of a row.
     rms => rms_row(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]);
     /// Layer norm of a row.
@@ -470,13 +488,18 @@ mod tests {
     use super::*;
 
     fn row(n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 37 + 11) % 101) as f32 / 17.0 - 2.5).collect()
+        (0..n)
+            .map(|i| ((i * 37 + 11) % 101) as f32 / 17.0 - 2.5)
+            .collect()
     }
 
     /// The tables of instruction sets with fused multiply-add.
     fn fused() -> Vec<LaneKernels> {
         let fused = |isa: &Isa| *isa != Isa::Portable;
-        Isa::available().filter(fused).map(LaneKernels::new).collect()
+        Isa::available()
+            .filter(fused)
+            .map(LaneKernels::new)
+            .collect()
     }
 
     #[test]
@@ -543,7 +566,16 @@ mod tests {
     fn every_function_agrees_with_the_table_of_scalars() {
         let x: Vec<f32> = row(70)
             .into_iter()
-            .chain([0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40, 0.5, 2.5])
+            .chain([
+                0.0,
+                -0.0,
+                f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                1e-40,
+                0.5,
+                2.5,
+            ])
             .collect();
         let b: Vec<f32> = x.iter().rev().copied().collect();
         let close = |found: f32, expected: f32, ulps: u32| {
@@ -558,14 +590,18 @@ mod tests {
                 lanes.unary(func, &x, &mut y);
                 for (&x, &y) in x.iter().zip(&y) {
                     let expected = func.eval_f32(x).unwrap();
-                    assert!(close(y, expected, 8), "{isa} {func}({x}) = {y}, not {expected}");
+                    assert!(
+                        close(y, expected, 8),
+                        "{isa} {func}({x}) = {y}, not {expected}"
+                    );
                 }
             }
             for &func in BinaryFn::ALL.iter().filter(|f| f.f32_fn().is_some()) {
                 lanes.binary(func, &x, &b, &mut y);
                 for ((&a, &b), &y) in x.iter().zip(&b).zip(&y) {
                     let expected = func.eval_f32(a, b).unwrap();
-                    let same = y.to_bits() == expected.to_bits() || (y.is_nan() && expected.is_nan());
+                    let same =
+                        y.to_bits() == expected.to_bits() || (y.is_nan() && expected.is_nan());
                     assert!(same, "{isa} {func}({a}, {b}) = {y}, not {expected}");
                 }
             }

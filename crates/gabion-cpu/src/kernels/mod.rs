@@ -1,5 +1,8 @@
 //! Kernels: the inner loops, written over the vector interface of `simd`.
 
+pub(crate) mod gemm;
+pub(crate) mod lanes;
 pub mod matmul;
 pub mod simd;
+mod transpose;
 pub mod vmath;

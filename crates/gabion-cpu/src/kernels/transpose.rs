@@ -8,7 +8,13 @@ use super::gemm::PANEL;
 ///
 /// # Safety
 /// `from` is valid for `count` rows of `k` elements `stride` apart, `panel` for `32 k` elements.
-pub(super) unsafe fn panel_plain(from: *const f32, stride: isize, count: usize, k: usize, panel: *mut f32) {
+pub(super) unsafe fn panel_plain(
+    from: *const f32,
+    stride: isize,
+    count: usize,
+    k: usize,
+    panel: *mut f32,
+) {
     for j in 0..count {
         unsafe {
             let row = from.offset(j as isize * stride);
@@ -36,7 +42,13 @@ unsafe fn panel_in_blocks<const N: usize>(
             for t in (0..depth).step_by(N) {
                 block(row.add(t), stride, panel.add(t * PANEL + j));
             }
-            panel_plain(row.add(depth), stride, N, k - depth, panel.add(depth * PANEL + j));
+            panel_plain(
+                row.add(depth),
+                stride,
+                N,
+                k - depth,
+                panel.add(depth * PANEL + j),
+            );
         }
         let row = from.offset(rows as isize * stride);
         panel_plain(row, stride, count - rows, k, panel.add(rows));
@@ -54,15 +66,35 @@ mod x86 {
     /// # Safety
     /// As [`super::panel_plain`], on a machine with AVX2.
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(in super::super) unsafe fn panel_avx2(from: *const f32, stride: isize, count: usize, k: usize, panel: *mut f32) {
-        unsafe { panel_in_blocks::<8>(from, stride, count, k, panel, |from, stride, to| block8(from, stride, to)) }
+    pub(in super::super) unsafe fn panel_avx2(
+        from: *const f32,
+        stride: isize,
+        count: usize,
+        k: usize,
+        panel: *mut f32,
+    ) {
+        unsafe {
+            panel_in_blocks::<8>(from, stride, count, k, panel, |from, stride, to| {
+                block8(from, stride, to)
+            })
+        }
     }
 
     /// # Safety
     /// As [`super::panel_plain`], on a machine with AVX-512.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    pub(in super::super) unsafe fn panel_avx512(from: *const f32, stride: isize, count: usize, k: usize, panel: *mut f32) {
-        unsafe { panel_in_blocks::<16>(from, stride, count, k, panel, |from, stride, to| block16(from, stride, to)) }
+    pub(in super::super) unsafe fn panel_avx512(
+        from: *const f32,
+        stride: isize,
+        count: usize,
+        k: usize,
+        panel: *mut f32,
+    ) {
+        unsafe {
+            panel_in_blocks::<16>(from, stride, count, k, panel, |from, stride, to| {
+                block16(from, stride, to)
+            })
+        }
     }
 
     /// Eight rows of eight: pairs, fours, halves.
@@ -114,8 +146,14 @@ mod x86 {
                 r[4 * i + 3] = _mm512_shuffle_ps::<0xEE>(t[4 * i + 1], t[4 * i + 3]);
             }
             for c in 0..4 {
-                let (a, b) = (_mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]), _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]));
-                let (d, e) = (_mm512_shuffle_f32x4::<0xDD>(r[c], r[4 + c]), _mm512_shuffle_f32x4::<0xDD>(r[8 + c], r[12 + c]));
+                let (a, b) = (
+                    _mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]),
+                    _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]),
+                );
+                let (d, e) = (
+                    _mm512_shuffle_f32x4::<0xDD>(r[c], r[4 + c]),
+                    _mm512_shuffle_f32x4::<0xDD>(r[8 + c], r[12 + c]),
+                );
                 _mm512_storeu_ps(to.add(c * PANEL), _mm512_shuffle_f32x4::<0x88>(a, b));
                 _mm512_storeu_ps(to.add((c + 8) * PANEL), _mm512_shuffle_f32x4::<0xDD>(a, b));
                 _mm512_storeu_ps(to.add((c + 4) * PANEL), _mm512_shuffle_f32x4::<0x88>(d, e));

@@ -15,15 +15,28 @@ struct ArgReduceStep {
     y: Flat,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, largest: bool, axis: usize) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    largest: bool,
+    axis: usize,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, y) = (cx.read(0)?, cx.write(0)?);
     require_plain(cx, "the operand", x.dtype)?;
-    cx.require(axis < x.shape.len(), || format!("axis {axis} of rank {}", x.shape.len()))?;
-    cx.require(y.dtype == DType::I64, || format!("indices are i64, not {}", y.dtype))?;
+    cx.require(axis < x.shape.len(), || {
+        format!("axis {axis} of rank {}", x.shape.len())
+    })?;
+    cx.require(y.dtype == DType::I64, || {
+        format!("indices are i64, not {}", y.dtype)
+    })?;
     let rows = Rows::along(x, &[axis]);
-    cx.require(rows.count() == y.numel(), || format!("{} rows, {} results", rows.count(), y.numel()))?;
+    cx.require(rows.count() == y.numel(), || {
+        format!("{} rows, {} results", rows.count(), y.numel())
+    })?;
     if rows.len() == 0 && rows.count() > 0 {
-        return Err(RunError::Value(format!("{}: the largest or smallest of no elements", cx.name)));
+        return Err(RunError::Value(format!(
+            "{}: the largest or smallest of no elements",
+            cx.name
+        )));
     }
     Ok(Box::new(ArgReduceStep {
         largest,
@@ -49,8 +62,16 @@ impl ArgReduceStep {
     /// Over `f32` in place: the value first, as vectors, then where it is.
     fn row_f32(&self, cx: &StepCx<'_>, x: &[f32]) -> usize {
         let lanes = &cx.kernels.lanes;
-        let best = if self.largest { lanes.max(x) } else { lanes.min(x) };
-        let found = if best.is_nan() { x.iter().position(|x| x.is_nan()) } else { x.iter().position(|&x| x == best) };
+        let best = if self.largest {
+            lanes.max(x)
+        } else {
+            lanes.min(x)
+        };
+        let found = if best.is_nan() {
+            x.iter().position(|x| x.is_nan())
+        } else {
+            x.iter().position(|&x| x == best)
+        };
         found.unwrap_or(0)
     }
 

@@ -16,11 +16,20 @@ struct CumSumStep {
     reverse: bool,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, axis: usize, exclusive: bool, reverse: bool) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    axis: usize,
+    exclusive: bool,
+    reverse: bool,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, y) = (cx.read(0)?, cx.write(0)?);
     require_plain(cx, "the operand", x.dtype)?;
-    cx.require(axis < x.shape.len(), || format!("axis {axis} of rank {}", x.shape.len()))?;
-    cx.require(x.shape == y.shape && x.dtype == y.dtype, || format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape))?;
+    cx.require(axis < x.shape.len(), || {
+        format!("axis {axis} of rank {}", x.shape.len())
+    })?;
+    cx.require(x.shape == y.shape && x.dtype == y.dtype, || {
+        format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape)
+    })?;
     Ok(Box::new(CumSumStep {
         x: Rows::along(x, &[axis]),
         y: Rows::along(y, &[axis]),
@@ -31,7 +40,14 @@ pub(super) fn prepare(cx: &Prepare<'_>, axis: usize, exclusive: bool, reverse: b
 
 impl CumSumStep {
     /// A row; `sum` adds an element to the state and gives the rounded state.
-    fn row<V: Value>(&self, cx: &StepCx<'_>, row: usize, buffer: &mut [V], mut add: impl FnMut(V), read: impl Fn() -> V) {
+    fn row<V: Value>(
+        &self,
+        cx: &StepCx<'_>,
+        row: usize,
+        buffer: &mut [V],
+        mut add: impl FnMut(V),
+        read: impl Fn() -> V,
+    ) {
         let n = self.x.len();
         let tiles = n.div_ceil(TILE);
         for tile in 0..tiles {

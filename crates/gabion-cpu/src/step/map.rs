@@ -41,31 +41,47 @@ struct MapStep {
     name: Arc<str>,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, program: &MapProgram) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    program: &MapProgram,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let count = program.reads + program.instrs.len();
-    cx.require(count <= MAX_REGISTERS, || format!("{count} registers, at most {MAX_REGISTERS} are possible"))?;
-    cx.require(program.results.len() == cx.writes.len(), || "one write for each result is expected".into())?;
+    cx.require(count <= MAX_REGISTERS, || {
+        format!("{count} registers, at most {MAX_REGISTERS} are possible")
+    })?;
+    cx.require(program.results.len() == cx.writes.len(), || {
+        "one write for each result is expected".into()
+    })?;
     let shape = &cx.write(0)?.shape;
     let mut dtypes = Vec::with_capacity(count);
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for index in 0..program.reads {
         let read = cx.read(index)?;
         require_plain(cx, "an operand", read.dtype)?;
-        cx.require(read.shape == *shape, || format!("read {index} is {:?}, the write is {shape:?}", read.shape))?;
+        cx.require(read.shape == *shape, || {
+            format!("read {index} is {:?}, the write is {shape:?}", read.shape)
+        })?;
         dtypes.push(read.dtype);
         reads.push(Flat::new(read));
     }
     for (index, instr) in program.instrs.iter().enumerate() {
-        check_instr(cx, &instr.op, &instr.args, instr.dtype, &dtypes).map_err(|problem| cx.wrong(format!("instruction {index}: {problem}")))?;
+        check_instr(&instr.op, &instr.args, instr.dtype, &dtypes)
+            .map_err(|problem| cx.wrong(format!("instruction {index}: {problem}")))?;
         dtypes.push(instr.dtype);
     }
     for (write, &result) in cx.writes.iter().zip(&program.results) {
         let found = dtypes.get(usize::from(result)).copied();
-        cx.require(found == Some(write.dtype) && write.shape == *shape, || format!("result {result} does not fit its write"))?;
+        cx.require(found == Some(write.dtype) && write.shape == *shape, || {
+            format!("result {result} does not fit its write")
+        })?;
         writes.push(Flat::new(write));
     }
     let registers = allocate(program, &dtypes);
-    let scratch = registers.iter().map(|r| r.slot + r.kind.bytes() * TILE).max().unwrap_or(0);
+    let scratch = registers
+        .iter()
+        .map(|r| r.slot + r.kind.bytes() * TILE)
+        .max()
+        .unwrap_or(0);
     let instrs: Vec<Instr> = program
         .instrs
         .iter()
@@ -81,7 +97,10 @@ pub(super) fn prepare(cx: &Prepare<'_>, program: &MapProgram) -> Result<Box<dyn 
     // Reads that overlap the write would be seen changed by the compiler's vector loops.
     let apart = |index: usize| {
         let write = &cx.writes[index];
-        cx.reads.iter().flatten().all(|read| !cx.memory.may_overlap(read, write))
+        cx.reads
+            .iter()
+            .flatten()
+            .all(|read| !cx.memory.may_overlap(read, write))
     };
     let direct = results
         .iter()
@@ -107,7 +126,14 @@ pub(super) fn prepare(cx: &Prepare<'_>, program: &MapProgram) -> Result<Box<dyn 
 fn instr_cost(instr: &Instr) -> usize {
     match instr.op {
         MapOp::Unary(func) if crate::kernels::lanes::vector_fn(func).is_some() => 8,
-        MapOp::Unary(func) if matches!(func, UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Square | UnaryFn::Relu) => 1,
+        MapOp::Unary(func)
+            if matches!(
+                func,
+                UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Square | UnaryFn::Relu
+            ) =>
+        {
+            1
+        }
         MapOp::Unary(_) => 80,
         MapOp::Binary(BinaryFn::Pow | BinaryFn::Atan2 | BinaryFn::Mod) => 160,
         MapOp::Binary(_) | MapOp::Compare(_) | MapOp::Select | MapOp::Cast => 1,
@@ -116,12 +142,16 @@ fn instr_cost(instr: &Instr) -> usize {
 }
 
 /// Whether an instruction has a meaning on these dtypes.
-fn check_instr(cx: &Prepare<'_>, op: &MapOp, args: &[u16], dtype: DType, dtypes: &[DType]) -> Result<(), String> {
-    let _ = cx;
+fn check_instr(op: &MapOp, args: &[u16], dtype: DType, dtypes: &[DType]) -> Result<(), String> {
     if args.len() != op.arity() {
         return Err(format!("{} operands, expected {}", args.len(), op.arity()));
     }
-    let of = |i: usize| dtypes.get(usize::from(args[i])).copied().ok_or("an operand is not there yet");
+    let of = |i: usize| {
+        dtypes
+            .get(usize::from(args[i]))
+            .copied()
+            .ok_or("an operand is not there yet")
+    };
     if dtype.is_block() {
         return Err(format!("{dtype} is no plain dtype"));
     }
@@ -133,7 +163,11 @@ fn check_instr(cx: &Prepare<'_>, op: &MapOp, args: &[u16], dtype: DType, dtypes:
         MapOp::Cast => !of(0)?.is_block(),
         MapOp::Const(_) => true,
     };
-    if holds { Ok(()) } else { Err(format!("{op:?} does not take such operands")) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{op:?} does not take such operands"))
+    }
 }
 
 /// Gives registers their memory; a slot is used again when its value is dead.
@@ -150,7 +184,9 @@ fn allocate(program: &MapProgram, dtypes: &[DType]) -> Vec<Register> {
     }
     let (mut free, mut slots): (Vec<usize>, usize) = (Vec::new(), 0);
     let mut registers: Vec<Register> = Vec::with_capacity(count);
-    let constant = |i: usize| i >= program.reads && matches!(program.instrs[i - program.reads].op, MapOp::Const(_));
+    let constant = |i: usize| {
+        i >= program.reads && matches!(program.instrs[i - program.reads].op, MapOp::Const(_))
+    };
     for (i, &dtype) in dtypes.iter().enumerate() {
         // Constants are filled once for all tiles, so theirs are not shared.
         let slot = if constant(i) { None } else { free.pop() };
@@ -189,7 +225,10 @@ impl Tiles {
         unsafe { value::slice(self.at[usize::from(register)], self.len) }
     }
 
-    #[allow(clippy::mut_from_ref, reason = "registers are apart; see the safety comment")]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "registers are apart; see the safety comment"
+    )]
     fn values_mut<V: Value>(&self, register: usize) -> &mut [V] {
         // SAFETY: as above; a result never shares its slot with an operand of its instruction.
         unsafe { value::slice_mut(self.at[register], self.len) }
@@ -252,7 +291,10 @@ impl PreparedStep for MapStep {
 
 impl MapStep {
     fn fill(&self, tiles: &Tiles, register: usize, number: f64) {
-        let (dtype, kind) = (self.registers[register].dtype, self.registers[register].kind);
+        let (dtype, kind) = (
+            self.registers[register].dtype,
+            self.registers[register].kind,
+        );
         let bits = value::number_bits(number, dtype).to_le_bytes();
         with_kind!(kind, V => {
             let mut one = [V::ZERO];
@@ -309,7 +351,12 @@ impl MapStep {
             MapOp::Select => {
                 let mask = tiles.values::<u8>(args[0]);
                 if result.kind == Kind::F32 {
-                    cx.kernels.lanes.select(mask, tiles.values(args[1]), tiles.values(args[2]), tiles.values_mut(to));
+                    cx.kernels.lanes.select(
+                        mask,
+                        tiles.values(args[1]),
+                        tiles.values(args[2]),
+                        tiles.values_mut(to),
+                    );
                 } else {
                     with_kind!(result.kind, V => {
                         let (a, b) = (tiles.values::<V>(args[1]), tiles.values::<V>(args[2]));
@@ -329,12 +376,25 @@ impl MapStep {
         }
     }
 
-    fn unary(&self, cx: &StepCx<'_>, tiles: &Tiles, func: UnaryFn, arg: u16, to: usize) -> Result<(), RunError> {
+    fn unary(
+        &self,
+        cx: &StepCx<'_>,
+        tiles: &Tiles,
+        func: UnaryFn,
+        arg: u16,
+        to: usize,
+    ) -> Result<(), RunError> {
         let operand = &self.registers[usize::from(arg)];
         let dtype = self.registers[to].dtype;
         match operand.kind {
-            Kind::F32 if func.is_test() => test(func, tiles.values::<f32>(arg), tiles.values_mut(to), |x| f64::from(x)),
-            Kind::F64 if func.is_test() => test(func, tiles.values::<f64>(arg), tiles.values_mut(to), |x| x),
+            Kind::F32 if func.is_test() => {
+                test(func, tiles.values::<f32>(arg), tiles.values_mut(to), |x| {
+                    f64::from(x)
+                })
+            }
+            Kind::F64 if func.is_test() => {
+                test(func, tiles.values::<f64>(arg), tiles.values_mut(to), |x| x)
+            }
             Kind::F32 => {
                 let out = tiles.values_mut::<f32>(to);
                 cx.kernels.lanes.unary(func, tiles.values(arg), out);
@@ -363,13 +423,22 @@ impl MapStep {
         Ok(())
     }
 
-    fn binary(&self, cx: &StepCx<'_>, tiles: &Tiles, func: BinaryFn, args: &[u16], to: usize) -> Result<(), RunError> {
+    fn binary(
+        &self,
+        cx: &StepCx<'_>,
+        tiles: &Tiles,
+        func: BinaryFn,
+        args: &[u16],
+        to: usize,
+    ) -> Result<(), RunError> {
         let (a, b) = (args[0], args[1]);
         let dtype = self.registers[to].dtype;
         match self.registers[to].kind {
             Kind::F32 => {
                 let out = tiles.values_mut::<f32>(to);
-                cx.kernels.lanes.binary(func, tiles.values(a), tiles.values(b), out);
+                cx.kernels
+                    .lanes
+                    .binary(func, tiles.values(a), tiles.values(b), out);
                 f32::fit(dtype, out);
             }
             Kind::F64 => {
@@ -378,7 +447,11 @@ impl MapStep {
                 }
             }
             Kind::I64 => {
-                let (a, b, out) = (tiles.values::<i64>(a), tiles.values::<i64>(b), tiles.values_mut::<i64>(to));
+                let (a, b, out) = (
+                    tiles.values::<i64>(a),
+                    tiles.values::<i64>(b),
+                    tiles.values_mut::<i64>(to),
+                );
                 match func {
                     BinaryFn::Add => zip(a, b, out, i64::wrapping_add),
                     BinaryFn::Sub => zip(a, b, out, i64::wrapping_sub),
@@ -388,7 +461,11 @@ impl MapStep {
                 i64::fit(dtype, out);
             }
             Kind::U64 => {
-                let (a, b, out) = (tiles.values::<u64>(a), tiles.values::<u64>(b), tiles.values_mut::<u64>(to));
+                let (a, b, out) = (
+                    tiles.values::<u64>(a),
+                    tiles.values::<u64>(b),
+                    tiles.values_mut::<u64>(to),
+                );
                 match func {
                     BinaryFn::Add => zip(a, b, out, u64::wrapping_add),
                     BinaryFn::Sub => zip(a, b, out, u64::wrapping_sub),
@@ -405,14 +482,25 @@ impl MapStep {
         Ok(())
     }
 
-    fn each_checked<V: Copy, E: std::fmt::Display>(&self, x: &[V], out: &mut [V], f: impl Fn(V) -> Result<V, E>) -> Result<(), RunError> {
+    fn each_checked<V: Copy, E: std::fmt::Display>(
+        &self,
+        x: &[V],
+        out: &mut [V],
+        f: impl Fn(V) -> Result<V, E>,
+    ) -> Result<(), RunError> {
         for (out, &x) in out.iter_mut().zip(x) {
             *out = f(x).map_err(|e| self.value_error(e))?;
         }
         Ok(())
     }
 
-    fn zip_checked<V: Copy, E: std::fmt::Display>(&self, a: &[V], b: &[V], out: &mut [V], f: impl Fn(V, V) -> Result<V, E>) -> Result<(), RunError> {
+    fn zip_checked<V: Copy, E: std::fmt::Display>(
+        &self,
+        a: &[V],
+        b: &[V],
+        out: &mut [V],
+        f: impl Fn(V, V) -> Result<V, E>,
+    ) -> Result<(), RunError> {
         for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
             *out = f(a, b).map_err(|e| self.value_error(e))?;
         }
@@ -444,7 +532,10 @@ fn test<V: Copy>(func: UnaryFn, x: &[V], out: &mut [u8], widen: impl Fn(V) -> f6
 fn compare(cx: &StepCx<'_>, tiles: &Tiles, func: CompareFn, kind: Kind, args: &[u16], to: usize) {
     let out = tiles.values_mut::<u8>(to);
     if kind == Kind::F32 {
-        return cx.kernels.lanes.compare(func, tiles.values(args[0]), tiles.values(args[1]), out);
+        return cx
+            .kernels
+            .lanes
+            .compare(func, tiles.values(args[0]), tiles.values(args[1]), out);
     }
     with_kind!(kind, V => {
         let (a, b) = (tiles.values::<V>(args[0]), tiles.values::<V>(args[1]));

@@ -16,12 +16,19 @@ pub(super) struct NormRows {
 
 impl NormRows {
     /// The norm of rows of `n` elements whose parameters are reads `first..`.
-    pub(super) fn new(cx: &Prepare<'_>, spec: &NormSpec, first: usize, n: usize) -> Result<NormRows, RunError> {
+    pub(super) fn new(
+        cx: &Prepare<'_>,
+        spec: &NormSpec,
+        first: usize,
+        n: usize,
+    ) -> Result<NormRows, RunError> {
         let vector = |index: usize, what: &str| {
             let placed = cx.read(index)?;
             require_float(cx, what, placed.dtype)?;
-            cx.require(placed.shape.as_slice() == [n], || format!("the norm's {what} is {:?}, expected [{n}]", placed.shape))?;
-            Ok(Rows::along(placed, &[0]))
+            cx.require(placed.shape.as_slice() == [n], || {
+                format!("the norm's {what} is {:?}, expected [{n}]", placed.shape)
+            })?;
+            Ok::<Rows, RunError>(Rows::along(placed, &[0]))
         };
         Ok(NormRows {
             spec: *spec,
@@ -40,7 +47,11 @@ impl NormRows {
     }
 
     /// The parameters, in place or converted into scratch memory.
-    pub(super) fn parameters<'a, V: Value>(&'a self, cx: &'a StepCx<'_>, scratch: &mut Scratch) -> Parameters<'a, V> {
+    pub(super) fn parameters<'a, V: Value>(
+        &'a self,
+        cx: &'a StepCx<'_>,
+        scratch: &mut Scratch,
+    ) -> Parameters<'a, V> {
         let mut vector = |rows: &'a Rows| {
             rows.slice::<V>(cx, 0).unwrap_or_else(|| {
                 let out = scratch.take(self.n);
@@ -87,7 +98,9 @@ impl Parameters<'_, f32> {
         let lanes = &cx.kernels.lanes;
         match self.spec.kind {
             NormKind::Rms => lanes.rms(x, self.weight, self.spec.eps, y),
-            NormKind::Layer | NormKind::LayerBias => lanes.layer(x, self.weight, self.bias, self.spec.eps, y),
+            NormKind::Layer | NormKind::LayerBias => {
+                lanes.layer(x, self.weight, self.bias, self.spec.eps, y)
+            }
         }
     }
 }
@@ -113,12 +126,16 @@ struct NormStep {
     norm: NormRows,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, spec: &NormSpec) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    spec: &NormSpec,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, y) = (cx.read(0)?, cx.write(0)?);
     require_float(cx, "the operand", x.dtype)?;
-    cx.require(!x.shape.is_empty() && x.shape == y.shape && x.dtype == y.dtype, || {
-        format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape)
-    })?;
+    cx.require(
+        !x.shape.is_empty() && x.shape == y.shape && x.dtype == y.dtype,
+        || format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape),
+    )?;
     let axis = x.shape.len() - 1;
     Ok(Box::new(NormStep {
         norm: NormRows::new(cx, spec, 1, x.shape[axis])?,

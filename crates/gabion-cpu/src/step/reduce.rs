@@ -32,25 +32,50 @@ enum Mode {
     Blocks,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, func: ReduceFn, axes: &[usize]) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    func: ReduceFn,
+    axes: &[usize],
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, y) = (cx.read(0)?, cx.write(0)?);
     require_plain(cx, "the operand", x.dtype)?;
-    cx.require(x.dtype == y.dtype, || format!("{} becomes {}", x.dtype, y.dtype))?;
-    cx.require(axes.iter().all(|&a| a < x.shape.len()), || format!("axes {axes:?} of rank {}", x.shape.len()))?;
+    cx.require(x.dtype == y.dtype, || {
+        format!("{} becomes {}", x.dtype, y.dtype)
+    })?;
+    cx.require(axes.iter().all(|&a| a < x.shape.len()), || {
+        format!("axes {axes:?} of rank {}", x.shape.len())
+    })?;
     let rows = Rows::along(x, axes);
-    cx.require(rows.count() == y.numel(), || format!("{} rows, {} results", rows.count(), y.numel()))?;
+    cx.require(rows.count() == y.numel(), || {
+        format!("{} rows, {} results", rows.count(), y.numel())
+    })?;
     let extreme = matches!(func, ReduceFn::Max | ReduceFn::Min);
     if extreme && rows.len() == 0 && rows.count() > 0 {
-        return Err(RunError::Value(format!("{}: the largest or smallest of no elements", cx.name)));
+        return Err(RunError::Value(format!(
+            "{}: the largest or smallest of no elements",
+            cx.name
+        )));
     }
     let logical = matches!(func, ReduceFn::Any | ReduceFn::All);
-    cx.require(!logical || x.dtype.is_bool(), || format!("any and all take bool, not {}", x.dtype))?;
+    cx.require(!logical || x.dtype.is_bool(), || {
+        format!("any and all take bool, not {}", x.dtype)
+    })?;
     let sums = matches!(func, ReduceFn::Sum | ReduceFn::Mean);
     let f32_kind = Kind::of(x.dtype) == Kind::F32;
     let (columns, column_stride) = rows.outer.inner();
-    let mode = if f32_kind && (sums || extreme) && column_stride == 1 && columns >= 16 && rows.inner.inner().1 != 1 {
+    let mode = if f32_kind
+        && (sums || extreme)
+        && column_stride == 1
+        && columns >= 16
+        && rows.inner.inner().1 != 1
+    {
         Mode::Columns
-    } else if f32_kind && sums && rows.count() < 2 * cx.threads && rows.len() >= 8 * BLOCK && cx.threads > 1 {
+    } else if f32_kind
+        && sums
+        && rows.count() < 2 * cx.threads
+        && rows.len() >= 8 * BLOCK
+        && cx.threads > 1
+    {
         Mode::Blocks
     } else {
         Mode::Rows
@@ -91,20 +116,21 @@ impl ReduceStep {
     fn row_f32(&self, cx: &StepCx<'_>, row: usize, buffer: &mut [f32]) -> f32 {
         let lanes = &cx.kernels.lanes;
         let blocks = 0..self.blocks();
-        let extreme = |f: fn(&Self, &StepCx<'_>, &[f32]) -> f32, join: BinaryFn, buffer: &mut [f32]| {
-            let mut best = None;
-            for block in blocks.clone() {
-                let start = block * BLOCK;
-                let part = &mut buffer[..BLOCK.min(self.x.len() - start)];
-                self.x.load(cx, row, start, part);
-                let found = f(self, cx, part);
-                best = match best {
-                    None => Some(found),
-                    Some(best) => f32::combine(join, best, found),
-                };
-            }
-            best.unwrap_or(0.0)
-        };
+        let extreme =
+            |f: fn(&Self, &StepCx<'_>, &[f32]) -> f32, join: BinaryFn, buffer: &mut [f32]| {
+                let mut best = None;
+                for block in blocks.clone() {
+                    let start = block * BLOCK;
+                    let part = &mut buffer[..BLOCK.min(self.x.len() - start)];
+                    self.x.load(cx, row, start, part);
+                    let found = f(self, cx, part);
+                    best = match best {
+                        None => Some(found),
+                        Some(best) => f32::combine(join, best, found),
+                    };
+                }
+                best.unwrap_or(0.0)
+            };
         match self.func {
             ReduceFn::Sum | ReduceFn::Mean => {
                 let mut sum = 0.0;
@@ -156,11 +182,22 @@ impl ReduceStep {
                 sum = V::combine(join, sum, x).unwrap_or(sum);
             }
         }
-        if self.func == ReduceFn::Mean { sum.over(self.x.len()) } else { sum }
+        if self.func == ReduceFn::Mean {
+            sum.over(self.x.len())
+        } else {
+            sum
+        }
     }
 
     /// Rows `start..start + sums.len()`, whose places are neighbours.
-    fn columns(&self, cx: &StepCx<'_>, start: usize, buffers: [&mut [f32]; 2], totals: &mut [f64], out: &mut [f32]) {
+    fn columns(
+        &self,
+        cx: &StepCx<'_>,
+        start: usize,
+        buffers: [&mut [f32]; 2],
+        totals: &mut [f64],
+        out: &mut [f32],
+    ) {
         let [sums, buffer] = buffers;
         let n = out.len();
         let (sums, buffer, totals) = (&mut sums[..n], &mut buffer[..n], &mut totals[..n]);
@@ -219,7 +256,11 @@ impl PreparedStep for ReduceStep {
     }
 
     fn cost(&self) -> usize {
-        let factor = if self.x.inner.is_contiguous() || self.mode == Mode::Columns { 8 } else { 2 };
+        let factor = if self.x.inner.is_contiguous() || self.mode == Mode::Columns {
+            8
+        } else {
+            2
+        };
         self.x.count() * (self.x.len() / factor + 20)
     }
 

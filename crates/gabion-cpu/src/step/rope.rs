@@ -15,7 +15,10 @@ struct RopeStep {
     heads: usize,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, pairing: Pairing) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    pairing: Pairing,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, cos, sin, y) = (cx.read(0)?, cx.read(1)?, cx.read(2)?, cx.write(0)?);
     require_float(cx, "the operand", x.dtype)?;
     require_float(cx, "cos", cos.dtype)?;
@@ -30,7 +33,12 @@ pub(super) fn prepare(cx: &Prepare<'_>, pairing: Pairing) -> Result<Box<dyn Prep
         && cos.shape.len() + 1 == rank
         && cos.shape[..rank - 2] == x.shape[..rank - 2]
         && 2 * cos.shape[rank - 2] <= x.shape[rank - 1];
-    cx.require(fits, || format!("x {:?}, cos {:?}, sin {:?}, y {:?}", x.shape, cos.shape, sin.shape, y.shape))?;
+    cx.require(fits, || {
+        format!(
+            "x {:?}, cos {:?}, sin {:?}, y {:?}",
+            x.shape, cos.shape, sin.shape, y.shape
+        )
+    })?;
     Ok(Box::new(RopeStep {
         pairing,
         heads: x.shape[rank - 2],
@@ -42,7 +50,9 @@ pub(super) fn prepare(cx: &Prepare<'_>, pairing: Pairing) -> Result<Box<dyn Prep
 }
 
 /// As [`crate::kernels::lanes::LaneKernels::rotate`], for neighbours or in f64.
-fn rotate<V: Value + std::ops::Mul<Output = V> + std::ops::Add<Output = V> + std::ops::Sub<Output = V>>(
+fn rotate<
+    V: Value + std::ops::Mul<Output = V> + std::ops::Add<Output = V> + std::ops::Sub<Output = V>,
+>(
     pairing: Pairing,
     x: &[V],
     cos: &[V],
@@ -95,7 +105,9 @@ impl PreparedStep for RopeStep {
     fn run(&self, cx: &StepCx<'_>) -> Result<(), RunError> {
         match (Kind::of(self.x.dtype()), self.pairing) {
             (Kind::F64, pairing) => self.rows::<f64>(cx, |x, c, s, y| rotate(pairing, x, c, s, y)),
-            (_, Pairing::Half) => self.rows::<f32>(cx, |x, c, s, y| cx.kernels.lanes.rotate(x, c, s, y)),
+            (_, Pairing::Half) => {
+                self.rows::<f32>(cx, |x, c, s, y| cx.kernels.lanes.rotate(x, c, s, y))
+            }
             (_, pairing) => self.rows::<f32>(cx, |x, c, s, y| rotate(pairing, x, c, s, y)),
         }
         Ok(())

@@ -59,17 +59,26 @@ impl Rows {
     pub(crate) fn load<V: Value>(&self, cx: &StepCx<'_>, row: usize, start: usize, out: &mut [V]) {
         let at = self.row_at(cx, row);
         let (unit, dtype) = (self.placed.unit as isize, self.placed.dtype);
-        self.inner.runs(start, out.len(), |done, offset, stride, count| {
-            let from = at.wrapping_offset(offset * unit);
-            // SAFETY: as in `slice`; runs stay inside the view.
-            unsafe { V::load(from, dtype, stride, &mut out[done..done + count]) };
-        });
+        self.inner
+            .runs(start, out.len(), |done, offset, stride, count| {
+                let from = at.wrapping_offset(offset * unit);
+                // SAFETY: as in `slice`; runs stay inside the view.
+                unsafe { V::load(from, dtype, stride, &mut out[done..done + count]) };
+            });
     }
 
     /// Reads element `index` of `out.len()` rows from `row` on, whose places are neighbours.
-    pub(crate) fn load_across<V: Value>(&self, cx: &StepCx<'_>, row: usize, index: usize, out: &mut [V]) {
+    pub(crate) fn load_across<V: Value>(
+        &self,
+        cx: &StepCx<'_>,
+        row: usize,
+        index: usize,
+        out: &mut [V],
+    ) {
         let unit = self.placed.unit as isize;
-        let from = self.row_at(cx, row).wrapping_offset(self.inner.offset(index) * unit);
+        let from = self
+            .row_at(cx, row)
+            .wrapping_offset(self.inner.offset(index) * unit);
         let (_, stride) = self.outer.inner();
         // SAFETY: as in `slice`; the rows lie within one run of the outer axes.
         unsafe { V::load(from, self.placed.dtype, stride, out) };
@@ -79,12 +88,13 @@ impl Rows {
     pub(crate) fn store<V: Value>(&self, cx: &StepCx<'_>, row: usize, start: usize, values: &[V]) {
         let at = self.row_at(cx, row);
         let (unit, dtype) = (self.placed.unit as isize, self.placed.dtype);
-        self.inner.runs(start, values.len(), |done, offset, stride, count| {
-            let to = at.wrapping_offset(offset * unit);
-            // SAFETY: the view lies inside its memory, and rows are shared out so that each is
-            // written by one worker.
-            unsafe { V::store(to, dtype, stride, &values[done..done + count]) };
-        });
+        self.inner
+            .runs(start, values.len(), |done, offset, stride, count| {
+                let to = at.wrapping_offset(offset * unit);
+                // SAFETY: the view lies inside its memory, and rows are shared out so that each is
+                // written by one worker.
+                unsafe { V::store(to, dtype, stride, &values[done..done + count]) };
+            });
     }
 }
 
@@ -115,28 +125,38 @@ impl Flat {
     /// Reads elements `start..`.
     pub(crate) fn load<V: Value>(&self, cx: &StepCx<'_>, start: usize, out: &mut [V]) {
         let (at, unit) = (cx.at(&self.placed), self.placed.unit as isize);
-        self.access.runs(start, out.len(), |done, offset, stride, count| {
-            let from = at.wrapping_offset(offset * unit);
-            // SAFETY: the view was checked to lie inside its memory, and the schedule lets nobody
-            // else write what this step reads.
-            unsafe { V::load(from, self.placed.dtype, stride, &mut out[done..done + count]) };
-        });
+        self.access
+            .runs(start, out.len(), |done, offset, stride, count| {
+                let from = at.wrapping_offset(offset * unit);
+                // SAFETY: the view was checked to lie inside its memory, and the schedule lets nobody
+                // else write what this step reads.
+                unsafe {
+                    V::load(
+                        from,
+                        self.placed.dtype,
+                        stride,
+                        &mut out[done..done + count],
+                    )
+                };
+            });
     }
 
     /// Writes elements `start..`.
     pub(crate) fn store<V: Value>(&self, cx: &StepCx<'_>, start: usize, values: &[V]) {
         let (at, unit) = (cx.at(&self.placed), self.placed.unit as isize);
-        self.access.runs(start, values.len(), |done, offset, stride, count| {
-            let to = at.wrapping_offset(offset * unit);
-            // SAFETY: the view lies inside its memory, and elements are shared out so that each is
-            // written by one worker.
-            unsafe { V::store(to, self.placed.dtype, stride, &values[done..done + count]) };
-        });
+        self.access
+            .runs(start, values.len(), |done, offset, stride, count| {
+                let to = at.wrapping_offset(offset * unit);
+                // SAFETY: the view lies inside its memory, and elements are shared out so that each is
+                // written by one worker.
+                unsafe { V::store(to, self.placed.dtype, stride, &values[done..done + count]) };
+            });
     }
 
     /// The address of elements that follow each other and look in memory as in registers.
     pub(crate) fn direct(&self, cx: &StepCx<'_>, kind: value::Kind) -> Option<*mut u8> {
-        (self.placed.dtype == kind.dtype() && self.access.is_contiguous()).then(|| cx.at(&self.placed))
+        (self.placed.dtype == kind.dtype() && self.access.is_contiguous())
+            .then(|| cx.at(&self.placed))
     }
 }
 

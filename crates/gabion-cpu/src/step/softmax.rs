@@ -12,11 +12,19 @@ struct SoftmaxStep {
     log: bool,
 }
 
-pub(super) fn prepare(cx: &Prepare<'_>, axis: usize, log: bool) -> Result<Box<dyn PreparedStep>, RunError> {
+pub(super) fn prepare(
+    cx: &Prepare<'_>,
+    axis: usize,
+    log: bool,
+) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, y) = (cx.read(0)?, cx.write(0)?);
     require_float(cx, "the operand", x.dtype)?;
-    cx.require(axis < x.shape.len(), || format!("axis {axis} of rank {}", x.shape.len()))?;
-    cx.require(x.shape == y.shape && x.dtype == y.dtype, || format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape))?;
+    cx.require(axis < x.shape.len(), || {
+        format!("axis {axis} of rank {}", x.shape.len())
+    })?;
+    cx.require(x.shape == y.shape && x.dtype == y.dtype, || {
+        format!("{}{:?} from {}{:?}", y.dtype, y.shape, x.dtype, x.shape)
+    })?;
     Ok(Box::new(SoftmaxStep {
         x: Rows::along(x, &[axis]),
         y: Rows::along(y, &[axis]),
@@ -25,7 +33,10 @@ pub(super) fn prepare(cx: &Prepare<'_>, axis: usize, log: bool) -> Result<Box<dy
 }
 
 fn softmax_f64(x: &mut [f64], log: bool) {
-    let max = x.iter().fold(f64::NEG_INFINITY, |a, &b| if a > b || a.is_nan() { a } else { b });
+    let max = x.iter().fold(
+        f64::NEG_INFINITY,
+        |a, &b| if a > b || a.is_nan() { a } else { b },
+    );
     if log {
         let sum: f64 = x.iter().map(|x| libm::exp(x - max)).sum();
         let shift = libm::log(sum);

@@ -17,13 +17,22 @@ struct TopKStep {
 pub(super) fn prepare(cx: &Prepare<'_>, axis: usize) -> Result<Box<dyn PreparedStep>, RunError> {
     let (x, values, indices) = (cx.read(0)?, cx.write(0)?, cx.write(1)?);
     require_plain(cx, "the operand", x.dtype)?;
-    cx.require(axis < x.shape.len(), || format!("axis {axis} of rank {}", x.shape.len()))?;
-    cx.require(values.shape.len() == x.shape.len() && values.shape == indices.shape, || {
-        format!("{:?} and {:?} from {:?}", values.shape, indices.shape, x.shape)
+    cx.require(axis < x.shape.len(), || {
+        format!("axis {axis} of rank {}", x.shape.len())
     })?;
-    cx.require(values.dtype == x.dtype && indices.dtype == DType::I64, || {
-        format!("{} and {} from {}", values.dtype, indices.dtype, x.dtype)
-    })?;
+    cx.require(
+        values.shape.len() == x.shape.len() && values.shape == indices.shape,
+        || {
+            format!(
+                "{:?} and {:?} from {:?}",
+                values.shape, indices.shape, x.shape
+            )
+        },
+    )?;
+    cx.require(
+        values.dtype == x.dtype && indices.dtype == DType::I64,
+        || format!("{} and {} from {}", values.dtype, indices.dtype, x.dtype),
+    )?;
     let step = TopKStep {
         x: Rows::along(x, &[axis]),
         values: Rows::along(values, &[axis]),
@@ -31,7 +40,10 @@ pub(super) fn prepare(cx: &Prepare<'_>, axis: usize) -> Result<Box<dyn PreparedS
     };
     let (k, n) = (step.values.len(), step.x.len());
     if k > n {
-        return Err(RunError::Value(format!("{}: the {k} largest of {n} elements", cx.name)));
+        return Err(RunError::Value(format!(
+            "{}: the {k} largest of {n} elements",
+            cx.name
+        )));
     }
     cx.require(step.x.count() == step.values.count(), || {
         format!("{} rows, {} results", step.x.count(), step.values.count())

@@ -1,0 +1,470 @@
+//! The epilogues of one segment: as the kernel's form where it has one, else as operations on rows.
+//! Both round after every operation, in the same order, so they give the same bits.
+#![allow(unsafe_code)]
+
+use gabion_plan::{Arrangement, Epilogue, RunError};
+use gabion_tensor::{BinaryFn, DType, UnaryFn};
+
+use super::plain_rows;
+use crate::access::Placed;
+use crate::kernels::lanes::vector_fn;
+use crate::kernels::matmul::{Form, Output, Residual, Segment};
+use crate::kernels::vmath::VectorFn;
+use crate::pack::{NO_ROW, TILE};
+use crate::step::rows::{Rows, Scratch, scratch_bytes};
+use crate::step::{Prepare, StepCx, require_float};
+use crate::tiled::{Piece, TiledSegment};
+
+/// What a segment's epilogue came to.
+pub(super) struct Parsed {
+    /// Columns of the result.
+    pub(super) width: usize,
+    /// The read that holds the cache position.
+    pub(super) position: Option<usize>,
+    /// The kernel's form, if it has one.
+    pub(super) fused: Option<Fused>,
+    /// The same as operations on rows.
+    pub(super) ops: RowOps,
+}
+
+/// An epilogue that the kernel applies to finished tiles.
+pub(super) struct Fused {
+    scale: Option<f32>,
+    bias: Option<Bias>,
+    form: FusedForm,
+}
+
+enum FusedForm {
+    Plain {
+        activation: Option<VectorFn>,
+        residual: Option<(Placed, usize)>,
+    },
+    Gated {
+        activation: VectorFn,
+    },
+    Rotary {
+        cos: Placed,
+        sin: Placed,
+        row_stride: usize,
+    },
+}
+
+struct Bias {
+    rows: Rows,
+    /// Lanes of all pieces.
+    lanes: usize,
+}
+
+/// Operations on a row of sums.
+pub(super) struct RowOps(Vec<RowOp>);
+
+enum RowOp {
+    Bias(Rows),
+    Map(UnaryFn),
+    Binary {
+        func: BinaryFn,
+        operand: Rows,
+        swapped: bool,
+    },
+    Scalar(BinaryFn, f32),
+    Glu {
+        func: UnaryFn,
+        block: usize,
+    },
+    Rope {
+        cos: Rows,
+        sin: Rows,
+        block: usize,
+    },
+}
+
+/// Checks a segment's epilogue and brings it into both forms.
+///
+/// # Errors
+/// An operand that is missing, of the wrong shape or dtype, or pairs where the segment has none.
+pub(super) fn parse(
+    cx: &Prepare<'_>,
+    epilogue: &[Epilogue],
+    segment: &TiledSegment,
+    m: usize,
+) -> Result<Parsed, RunError> {
+    let mut width = segment.rows.len();
+    let mut position = None;
+    let mut ops = Vec::new();
+    let block = segment
+        .pieces
+        .iter()
+        .find_map(|piece| piece.pairs.as_ref())
+        .map(|pairs| pairs.block);
+    let pairs = || {
+        block.ok_or_else(|| {
+            cx.wrong(format!(
+                "pairs are asked for, and the segment is {:?}",
+                Arrangement::Plain
+            ))
+        })
+    };
+    let matrix = |read: usize, columns: usize| {
+        let placed = cx.read(read)?;
+        require_float(cx, "an operand of the epilogue", placed.dtype)?;
+        let rank = placed.shape.len();
+        let fits = rank > 0
+            && placed.dtype != DType::F64
+            && placed.shape[rank - 1] == columns
+            && placed.numel() == m * columns;
+        cx.require(fits, || {
+            format!(
+                "read {read} is {}{:?}, expected {m} rows of {columns}",
+                placed.dtype, placed.shape
+            )
+        })?;
+        Ok::<Rows, RunError>(Rows::along(placed, &[rank - 1]))
+    };
+    for op in epilogue {
+        cx.require(position.is_none(), || {
+            "nothing comes after the cache write".into()
+        })?;
+        match op {
+            Epilogue::Bias { read } => {
+                let placed = cx.read(*read)?;
+                require_float(cx, "the bias", placed.dtype)?;
+                cx.require(
+                    placed.shape.as_slice() == [width] && placed.dtype != DType::F64,
+                    || {
+                        format!(
+                            "the bias is {}{:?}, expected f32[{width}]",
+                            placed.dtype, placed.shape
+                        )
+                    },
+                )?;
+                ops.push(RowOp::Bias(Rows::along(placed, &[0])));
+            }
+            Epilogue::Map { func } => {
+                cx.require(func.f32_fn().is_some() && !func.is_test(), || {
+                    format!("`{func}` of floats")
+                })?;
+                ops.push(RowOp::Map(*func));
+            }
+            Epilogue::Binary {
+                func,
+                read,
+                swapped,
+            } => {
+                cx.require(func.f32_fn().is_some(), || format!("`{func}` of floats"))?;
+                ops.push(RowOp::Binary {
+                    func: *func,
+                    operand: matrix(*read, width)?,
+                    swapped: *swapped,
+                });
+            }
+            Epilogue::Scalar { func, value } => {
+                cx.require(func.f32_fn().is_some(), || format!("`{func}` of floats"))?;
+                ops.push(RowOp::Scalar(*func, *value));
+            }
+            Epilogue::Glu { func } => {
+                cx.require(
+                    func.f32_fn().is_some() && width == segment.rows.len(),
+                    || format!("`{func}` of pairs"),
+                )?;
+                ops.push(RowOp::Glu {
+                    func: *func,
+                    block: pairs()?,
+                });
+                width /= 2;
+            }
+            Epilogue::Rope { cos, sin } => {
+                cx.require(width == segment.rows.len(), || {
+                    "a rotation after pairs have gone".into()
+                })?;
+                let block = pairs()?;
+                ops.push(RowOp::Rope {
+                    cos: matrix(*cos, block / 2)?,
+                    sin: matrix(*sin, block / 2)?,
+                    block,
+                });
+            }
+            Epilogue::CacheWrite { position: read } => position = Some(*read),
+        }
+    }
+    Ok(Parsed {
+        width,
+        position,
+        fused: fuse(cx, epilogue, segment),
+        ops: RowOps(ops),
+    })
+}
+
+/// The function of an activation, as the kernel knows it.
+fn activation(func: UnaryFn) -> Option<VectorFn> {
+    match func {
+        UnaryFn::Relu => Some(VectorFn::Relu),
+        other => vector_fn(other),
+    }
+}
+
+/// The kernel's form of an epilogue that [`parse`] has checked.
+fn fuse(cx: &Prepare<'_>, epilogue: &[Epilogue], segment: &TiledSegment) -> Option<Fused> {
+    let mut rest = epilogue;
+    if let [head @ .., Epilogue::CacheWrite { .. }] = rest {
+        rest = head;
+    }
+    let mut scale = None;
+    if let [
+        Epilogue::Scalar {
+            func: BinaryFn::Mul,
+            value,
+        },
+        tail @ ..,
+    ] = rest
+    {
+        (scale, rest) = (Some(*value), tail);
+    }
+    let mut bias = None;
+    if let [Epilogue::Bias { read }, tail @ ..] = rest {
+        let lanes = segment
+            .pieces
+            .iter()
+            .map(|piece| piece.lanes.len() * TILE)
+            .sum();
+        bias = Some(Bias {
+            rows: Rows::along(cx.read(*read).ok()?, &[0]),
+            lanes,
+        });
+        rest = tail;
+    }
+    // Where the rows of an operand are, and how far apart.
+    let matrix = |read: usize| {
+        let placed = cx.read(read).ok()?;
+        let rows = Rows::along(placed, &[placed.shape.len() - 1]);
+        Some((placed.clone(), plain_rows(placed, &rows)?))
+    };
+    let form = match rest {
+        [Epilogue::Glu { func }] => FusedForm::Gated {
+            activation: activation(*func)?,
+        },
+        [Epilogue::Rope { cos, sin }] => {
+            let ((cos, cos_stride), (sin, sin_stride)) = (matrix(*cos)?, matrix(*sin)?);
+            if cos_stride != sin_stride {
+                return None;
+            }
+            FusedForm::Rotary {
+                cos,
+                sin,
+                row_stride: cos_stride,
+            }
+        }
+        _ => {
+            let mut function = None;
+            if let [Epilogue::Map { func }, tail @ ..] = rest {
+                (function, rest) = (Some(activation(*func)?), tail);
+            }
+            let residual = match rest {
+                [] => None,
+                // A sum is the same either way round.
+                [
+                    Epilogue::Binary {
+                        func: BinaryFn::Add,
+                        read,
+                        ..
+                    },
+                ] => Some(matrix(*read)?),
+                _ => return None,
+            };
+            FusedForm::Plain {
+                activation: function,
+                residual,
+            }
+        }
+    };
+    Some(Fused { scale, bias, form })
+}
+
+impl Fused {
+    /// Bytes of scratch for biases in the order of lanes.
+    pub(super) fn bias_scratch(&self) -> usize {
+        let Some(bias) = &self.bias else { return 0 };
+        // Each piece's lanes are rounded up to a cache line, which whole tiles are anyway.
+        scratch_bytes::<f32>(bias.lanes) + scratch_bytes::<f32>(bias.rows.len())
+    }
+
+    /// The column of a piece's first row.
+    pub(super) fn first_column(&self, piece: &Piece) -> usize {
+        match self.form {
+            FusedForm::Gated { .. } => piece.rows.start / 2,
+            FusedForm::Plain { .. } | FusedForm::Rotary { .. } => piece.rows.start,
+        }
+    }
+
+    /// The kernel's segment for one piece.
+    pub(super) fn segment<'a>(
+        &'a self,
+        cx: &StepCx<'_>,
+        piece: &'a Piece,
+        out: Output,
+        scratch: &mut Scratch,
+    ) -> Segment<'a> {
+        let bias = self
+            .bias
+            .as_ref()
+            .map(|bias| bias.in_lanes(cx, piece, scratch));
+        let mut columns = &piece.columns;
+        let form = match &self.form {
+            FusedForm::Plain {
+                activation,
+                residual,
+            } => Form::Plain {
+                activation: *activation,
+                residual: residual.as_ref().map(|(placed, row_stride)| Residual {
+                    ptr: cx
+                        .at(placed)
+                        .cast_const()
+                        .cast::<f32>()
+                        .wrapping_add(piece.rows.start),
+                    row_stride: *row_stride,
+                }),
+            },
+            FusedForm::Gated { activation } => {
+                if let Some(pairs) = &piece.pairs {
+                    columns = &pairs.columns;
+                }
+                Form::Gated {
+                    activation: Some(*activation),
+                }
+            }
+            FusedForm::Rotary {
+                cos,
+                sin,
+                row_stride,
+            } => Form::Rotary {
+                cos: cx.at(cos).cast_const().cast(),
+                sin: cx.at(sin).cast_const().cast(),
+                row_stride: *row_stride,
+                angles: piece
+                    .pairs
+                    .as_ref()
+                    .map_or(&[], |pairs| pairs.angles.as_slice()),
+            },
+        };
+        Segment {
+            tiles: piece.tiles.clone(),
+            columns,
+            scale: self.scale,
+            bias,
+            form,
+            out,
+        }
+    }
+}
+
+impl Bias {
+    /// The bias of each lane of a piece.
+    fn in_lanes(&self, cx: &StepCx<'_>, piece: &Piece, scratch: &mut Scratch) -> *const f32 {
+        if let (Some(bias), None, true) = (
+            self.rows.slice::<f32>(cx, 0),
+            &piece.pairs,
+            piece.rows.len() % TILE == 0,
+        ) {
+            // Lanes are rows in their order.
+            return bias[piece.rows.clone()].as_ptr();
+        }
+        let lanes = scratch.take::<f32>(piece.lanes.len() * TILE);
+        match self.rows.slice::<f32>(cx, 0) {
+            Some(bias) => {
+                for (lane, &row) in lanes.iter_mut().zip(piece.lanes.iter().flatten()) {
+                    *lane = if row == NO_ROW {
+                        0.0
+                    } else {
+                        bias[row as usize]
+                    };
+                }
+            }
+            None => {
+                for (lane, &row) in lanes.iter_mut().zip(piece.lanes.iter().flatten()) {
+                    let mut one = [0.0f32];
+                    if row != NO_ROW {
+                        self.rows.load(cx, 0, row as usize, &mut one);
+                    }
+                    *lane = one[0];
+                }
+            }
+        }
+        lanes.as_ptr()
+    }
+}
+
+impl RowOps {
+    /// Applies the operations to a row of `columns` sums in `values`; `other` is as large.
+    pub(super) fn apply(
+        &self,
+        cx: &StepCx<'_>,
+        row: usize,
+        columns: usize,
+        values: &mut [f32],
+        other: &mut [f32],
+    ) {
+        let lanes = &cx.kernels.lanes;
+        let mut n = columns;
+        for op in &self.0 {
+            // Every function reads one buffer and writes the other.
+            let operand = &mut other[..n];
+            match op {
+                RowOp::Bias(bias) => {
+                    bias.load(cx, 0, 0, operand);
+                    join(values, operand, |a, b| a + b);
+                }
+                RowOp::Map(func) => {
+                    operand.copy_from_slice(&values[..n]);
+                    lanes.unary(*func, operand, &mut values[..n]);
+                }
+                RowOp::Binary {
+                    func,
+                    operand: read,
+                    swapped,
+                } => {
+                    read.load(cx, row, 0, operand);
+                    if let Some(f) = func.f32_fn() {
+                        let swapped = *swapped;
+                        join(
+                            values,
+                            operand,
+                            |a, b| if swapped { f(b, a) } else { f(a, b) },
+                        );
+                    }
+                }
+                RowOp::Scalar(func, value) => {
+                    if let Some(f) = func.f32_fn() {
+                        values[..n].iter_mut().for_each(|x| *x = f(*x, *value));
+                    }
+                }
+                RowOp::Glu { func, block } => {
+                    let half = block / 2;
+                    lanes.unary(*func, &values[..n], operand);
+                    for i in 0..n / 2 {
+                        let first = i / half * block + i % half;
+                        values[i] = operand[first] * values[first + half];
+                    }
+                    n /= 2;
+                }
+                RowOp::Rope { cos, sin, block } => {
+                    let half = block / 2;
+                    let (angles, rest) = other.split_at_mut(half);
+                    cos.load(cx, row, 0, angles);
+                    sin.load(cx, row, 0, &mut rest[..half]);
+                    for head in values[..n].chunks_exact_mut(*block) {
+                        for i in 0..half {
+                            let (a, b, c, s) = (head[i], head[i + half], angles[i], rest[i]);
+                            head[i] = a * c - b * s;
+                            head[i + half] = b * c + a * s;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn join(values: &mut [f32], operand: &[f32], f: impl Fn(f32, f32) -> f32) {
+    for (value, &operand) in values.iter_mut().zip(operand) {
+        *value = f(*value, operand);
+    }
+}
