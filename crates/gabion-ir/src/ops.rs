@@ -103,23 +103,26 @@ macro_rules! define_ops {
 
 mod broadcasting;
 mod closeness;
+mod element_places;
 mod family;
 pub mod float;
 pub mod indexing;
 mod lanes;
+mod norm;
 pub mod operators;
+mod ranked;
 mod requirements;
 pub mod stack_segment;
 mod stacked_eval;
 mod strides;
 
 pub use arg_reduce::ArgFn;
-pub use elements::ScatterReduce;
 pub use float::Float;
 pub use indexing::{Index, Span};
 pub use operators::Operand;
 pub use reduce::ReduceFn;
 pub use rope::Pairing;
+pub use scatter::ScatterReduce;
 pub use slice::AxisSlice;
 pub use stack_segment::{Fused, Segment, StackNorm, StackNormKind};
 
@@ -166,12 +169,16 @@ define_ops! {
     one_hot: OneHot;
     /// `gather`.
     gather: Gather;
-    /// `gather_elements`, `scatter`.
-    elements: GatherElements, Scatter;
+    /// `gather_elements`.
+    gather_elements: GatherElements;
+    /// `scatter`.
+    scatter: Scatter;
     /// `softmax`, `log_softmax`.
     softmax: Softmax, LogSoftmax;
-    /// `rms_norm`, `layer_norm`.
-    norm: RmsNorm, LayerNorm;
+    /// `rms_norm`.
+    rms_norm: RmsNorm;
+    /// `layer_norm`.
+    layer_norm: LayerNorm;
     /// `rope`.
     rope: Rope;
     /// `attention`.
@@ -203,3 +210,6 @@ impl Op {
         matches!(self, Op::Input(_) | Op::Weight(_) | Op::Constant(_))
     }
 }
+
+#[cfg(test)]
+mod tests;

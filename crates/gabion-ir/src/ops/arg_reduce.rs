@@ -12,6 +12,7 @@ use crate::op::{
     operands,
 };
 use crate::ops::lanes::Lanes;
+use crate::ops::ranked::Ranked;
 use crate::ops::reduce::reduced_shape;
 use crate::ops::requirements::plain;
 use crate::ops::strides::around;
@@ -51,38 +52,6 @@ pub struct ArgReduce {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_dims: bool,
 }
-
-/// An order of all numbers: -0 equals +0, NaN is above everything and equals NaN.
-pub(crate) trait Ranked: Copy {
-    fn rank(self, other: Self) -> Ordering;
-
-    /// Whether it is NaN.
-    fn is_nan(self) -> bool {
-        false
-    }
-}
-
-macro_rules! ranked_floats {
-    ($($float:ty),*) => { $(impl Ranked for $float {
-        fn rank(self, other: Self) -> Ordering {
-            self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
-        }
-        fn is_nan(self) -> bool {
-            <$float>::is_nan(self)
-        }
-    })* };
-}
-
-macro_rules! ranked_integers {
-    ($($int:ty),*) => { $(impl Ranked for $int {
-        fn rank(self, other: Self) -> Ordering {
-            self.cmp(&other)
-        }
-    })* };
-}
-
-ranked_floats!(f32, f64);
-ranked_integers!(i64, u64, bool);
 
 impl ArgFn {
     /// The first place that wins.

@@ -1,18 +1,22 @@
 //! Elementwise functions and comparisons of two operands, over the tables [`BinaryFn`] and
 //! [`CompareFn`]: `add`, `max`, `lt`, .. Operators and methods are in `operators.rs`.
 
-use gabion_tensor::{BinaryFn, CompareFn, DType, HostTensor, ScalarError, TensorType};
+mod pairs;
+
+use gabion_tensor::{BinaryFn, CompareFn, DType, HostTensor, TensorType};
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
     Attrs, EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, operands,
 };
-use crate::ops::broadcasting::{broadcast, broadcast_positions};
+use crate::ops::broadcasting::broadcast;
 use crate::ops::family::{Unset, family, family_words, refused, unset};
 use crate::ops::lanes::Lanes;
 use crate::ops::requirements::promote;
 use crate::sample::{Sample, Sampler};
+
+use pairs::{Paired, pair, paired, try_zip, two_kinds, zip};
 
 family! {
     /// A function of each pair of elements; the operands broadcast by numpy's rule and are cast to
@@ -131,83 +135,4 @@ impl OpDef for Compare {
         let (a, b) = pair(s, |d| func.accepts(d));
         Sample::new(Compare { func }, vec![a, b])
     }
-}
-/// Two shapes that broadcast, and two dtypes that promote to one that `accepts`.
-fn pair(s: &mut Sampler, accepts: impl Fn(DType) -> bool) -> (HostTensor, HostTensor) {
-    let fits = |a: DType, b: DType| DType::promote(a, b).is_some_and(&accepts);
-    let a_dtype = s.choose(
-        &DType::PLAIN
-            .into_iter()
-            .filter(|&d| fits(d, d))
-            .collect::<Vec<_>>(),
-    );
-    let b_dtype = s.choose(
-        &DType::PLAIN
-            .into_iter()
-            .filter(|&d| fits(a_dtype, d))
-            .collect::<Vec<_>>(),
-    );
-    let rank = s.size(0, 4);
-    let shape = s.shape(rank, 7);
-    let mut operand = |dtype: DType| {
-        let mut own = if s.one_in(3) {
-            shape[s.size(0, rank)..].to_vec()
-        } else {
-            shape.clone()
-        };
-        for size in &mut own {
-            if s.one_in(4) {
-                *size = 1;
-            }
-        }
-        s.tensor_with_specials(dtype, &own)
-    };
-    let (a, b) = (operand(a_dtype), operand(b_dtype));
-    if s.one_in(2) { (a, b) } else { (b, a) }
-}
-
-/// Both operands in the promoted dtype, element by element of the result's shape.
-struct Paired {
-    a: Lanes,
-    b: Lanes,
-    at: Vec<(usize, usize)>,
-}
-
-fn paired(args: &[HostTensor], shape: &[usize]) -> Result<Paired, EvalError> {
-    let (a, b) = (&args[0], &args[1]);
-    let dtype = DType::promote(a.dtype(), b.dtype()).ok_or_else(|| {
-        EvalError::Value(format!(
-            "no dtype holds both {} and {}",
-            a.dtype(),
-            b.dtype()
-        ))
-    })?;
-    let (at_a, at_b) = (
-        broadcast_positions(a.shape(), shape)?,
-        broadcast_positions(b.shape(), shape)?,
-    );
-    let at = at_a.into_iter().zip(at_b).collect();
-    Ok(Paired {
-        a: Lanes::read(a, dtype)?,
-        b: Lanes::read(b, dtype)?,
-        at,
-    })
-}
-
-/// Applies `f` at every element of the result.
-fn zip<T: Copy, R>(a: &[T], b: &[T], at: &[(usize, usize)], f: impl Fn(T, T) -> R) -> Vec<R> {
-    at.iter().map(|&(i, j)| f(a[i], b[j])).collect()
-}
-
-fn try_zip<T: Copy>(
-    a: &[T],
-    b: &[T],
-    at: &[(usize, usize)],
-    f: impl Fn(T, T) -> Result<T, ScalarError>,
-) -> Result<Vec<T>, ScalarError> {
-    at.iter().map(|&(i, j)| f(a[i], b[j])).collect()
-}
-
-fn two_kinds() -> EvalError {
-    EvalError::Value("the operands were read as two kinds of numbers".to_owned())
 }

@@ -1,6 +1,8 @@
 //! `matmul`: products of matrices, with numpy's rules for vectors and batches.
 
-use gabion_tensor::{DType, Dim, HostTensor, TensorError, TensorType};
+mod products;
+
+use gabion_tensor::{DType, Dim, HostTensor, TensorType};
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
@@ -9,9 +11,11 @@ use crate::op::{
     EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError, operands,
 };
 use crate::ops::broadcasting::{broadcast_dims, broadcast_positions};
-use crate::ops::lanes::{Lanes, from_f64};
+use crate::ops::lanes::from_f64;
 use crate::ops::requirements::{number, promote, rank_at_least};
 use crate::sample::{Sample, Sampler};
+
+use products::{Sizes, integers};
 
 /// `a [batch.., m, k]` times `b [batch.., k, n]` gives `[batch.., m, n]`. Batch axes broadcast. An
 /// operand of rank 1 is a row (`a`) or a column (`b`), whose axis of size 1 the result lacks.
@@ -29,7 +33,7 @@ pub struct Matmul {
 }
 
 /// A shape as (batch, rows, columns); rank 1 is a row of `a` or a column of `b`.
-fn matrix<'a, T: Clone>(shape: &'a [T], transposed: bool, is_a: bool, one: T) -> (&'a [T], T, T) {
+fn matrix<T: Clone>(shape: &[T], transposed: bool, is_a: bool, one: T) -> (&[T], T, T) {
     let (batch, last) = match shape {
         [single] if is_a => return (&[], one, single.clone()),
         [single] => return (&[], single.clone(), one),
@@ -162,65 +166,6 @@ impl OpDef for Matmul {
         };
         Sample::new(op, vec![s.tensor(dtype, &a), s.tensor(other, &b)])
     }
-}
-
-struct Sizes {
-    m: usize,
-    k: usize,
-    n: usize,
-    transpose_a: bool,
-    transpose_b: bool,
-}
-
-impl Sizes {
-    /// All dot products, batch by batch; `pairs` are the batch numbers of `a` and `b`.
-    fn product<T: Copy>(
-        &self,
-        a: &[T],
-        b: &[T],
-        pairs: &[(usize, usize)],
-        zero: T,
-        add: impl Fn(T, T, T) -> T,
-    ) -> Vec<T> {
-        let &Sizes { m, k, n, .. } = self;
-        // Strides along the summed axis and along the kept one.
-        let (a_sum, a_row) = if self.transpose_a { (m, 1) } else { (1, k) };
-        let (b_sum, b_column) = if self.transpose_b { (1, k) } else { (n, 1) };
-        let mut out = Vec::with_capacity(pairs.len() * m * n);
-        for &(pa, pb) in pairs {
-            let (a, b) = (
-                &a[pa * m * k..(pa + 1) * m * k],
-                &b[pb * k * n..(pb + 1) * k * n],
-            );
-            for row in 0..m {
-                for column in 0..n {
-                    let term = |sum, i| {
-                        add(
-                            sum,
-                            a[row * a_row + i * a_sum],
-                            b[column * b_column + i * b_sum],
-                        )
-                    };
-                    out.push((0..k).fold(zero, term));
-                }
-            }
-        }
-        out
-    }
-}
-
-fn integers(
-    a: &HostTensor,
-    b: &HostTensor,
-    dtype: DType,
-    shape: &[usize],
-    sizes: &Sizes,
-    pairs: &[(usize, usize)],
-) -> Result<HostTensor, TensorError> {
-    // Two's complement: the low bits are those of signed and of unsigned sums.
-    let (a, b) = (a.cast(DType::I64)?.to_vec()?, b.cast(DType::I64)?.to_vec()?);
-    let sum = |sum: i64, x: i64, y: i64| sum.wrapping_add(x.wrapping_mul(y));
-    Lanes::I64(sizes.product(&a, &b, pairs, 0, sum)).into_tensor(dtype, shape)
 }
 
 impl<'g> TensorValue<'g> {

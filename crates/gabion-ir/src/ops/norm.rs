@@ -1,40 +1,22 @@
-//! `rms_norm` and `layer_norm` over the last axis.
+//! What `rms_norm` and `layer_norm` share: both scale rows of the last axis.
 
 use gabion_tensor::{DType, HostTensor, TensorType};
-use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::builder::TensorValue;
-use crate::op::{EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, Tolerance, TypeError};
+use crate::op::{EvalError, HostTensors, InferCx, Results, TypeError};
 use crate::ops::ReduceFn;
 use crate::ops::float::Float;
 use crate::ops::lanes::from_f64;
 use crate::ops::requirements::{float, promote, rank_at_least, wide};
-use crate::sample::{Sample, Sampler};
-
-/// `x [.., n]`, `weight [n]`: `x / sqrt(mean(x^2) + eps) * weight` over the last axis. Floats; the
-/// result has the dtype that holds both, computed wider and rounded once.
-/// Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RmsNorm {
-    /// Added to the mean square.
-    pub eps: Float,
-}
-
-/// `x [.., n]`, `weight [n]` and perhaps `bias [n]`: `(x - mean) / sqrt(variance + eps) * weight +
-/// bias` over the last axis, with the variance of the population. Floats; the result has the dtype
-/// that holds all, computed wider and rounded once.
-/// Ba, Kiros and Hinton, "Layer Normalization", 2016.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerNorm {
-    /// Added to the variance.
-    pub eps: Float,
-}
+use crate::sample::Sampler;
 
 /// The rule of both: every operand but the first has the shape of the last axis.
-fn infer(eps: Float, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
+pub(crate) fn infer(
+    eps: Float,
+    args: &[TensorType],
+    cx: &mut InferCx<'_>,
+) -> Result<Results, TypeError> {
     if !(eps.0 >= 0.0 && eps.0.is_finite()) {
         return Err(TypeError::new(format!(
             "eps: expected a number of at least 0, found {eps}"
@@ -59,7 +41,7 @@ fn infer(eps: Float, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Result
 }
 
 /// Normalises each row; `center` subtracts the mean.
-fn eval(
+pub(crate) fn eval(
     eps: Float,
     center: bool,
     args: &[HostTensor],
@@ -90,7 +72,8 @@ fn eval(
     Ok(smallvec![from_f64(dtype, x.shape(), values)?])
 }
 
-fn decompose<'g>(
+/// The same in reductions and maths.
+pub(crate) fn decompose<'g>(
     eps: Float,
     center: bool,
     args: &[TensorValue<'g>],
@@ -111,7 +94,8 @@ fn decompose<'g>(
     Some(vec![out.cast(dtype)])
 }
 
-fn sample(s: &mut Sampler, operands: usize) -> (Float, Vec<HostTensor>) {
+/// An eps and operands.
+pub(crate) fn sample(s: &mut Sampler, operands: usize) -> (Float, Vec<HostTensor>) {
     let rank = s.size(1, 3);
     let mut shape = s.shape(rank, 5);
     shape[rank - 1] = s.choose(&[1, 3, 8, 17, 64, 100]);
@@ -125,92 +109,4 @@ fn sample(s: &mut Sampler, operands: usize) -> (Float, Vec<HostTensor>) {
     let mut args = vec![s.tensor(dtype, &shape)];
     args.extend((1..operands).map(|_| s.tensor(other, &[n])));
     (Float(s.choose(&[1e-5, 1e-6, 1e-12])), args)
-}
-
-impl OpDef for RmsNorm {
-    const NAME: &'static str = "rms_norm";
-
-    fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
-        crate::op::operands::<2>(args)?;
-        infer(self.eps, args, cx)
-    }
-
-    fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
-        eval(self.eps, false, args, cx.result(0).dtype)
-    }
-
-    fn decompose<'g>(&self, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
-        decompose(self.eps, false, args)
-    }
-
-    fn tolerance(&self) -> Tolerance {
-        // A sum of squares cancels nothing: a few f32 roundings.
-        Tolerance::Norm(2e-6)
-    }
-
-    fn sample(s: &mut Sampler) -> Sample {
-        let (eps, args) = sample(s, 2);
-        Sample::new(RmsNorm { eps }, args)
-    }
-}
-
-impl OpDef for LayerNorm {
-    const NAME: &'static str = "layer_norm";
-
-    fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
-        if !(2..=3).contains(&args.len()) {
-            return Err(TypeError::arity("2 or 3", args.len()));
-        }
-        infer(self.eps, args, cx)
-    }
-
-    fn eval(&self, args: &[HostTensor], cx: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
-        eval(self.eps, true, args, cx.result(0).dtype)
-    }
-
-    fn decompose<'g>(&self, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
-        decompose(self.eps, true, args)
-    }
-
-    fn tolerance(&self) -> Tolerance {
-        // Subtracting an f32 mean loses a digit where a row varies little.
-        Tolerance::Norm(5e-6)
-    }
-
-    fn sample(s: &mut Sampler) -> Sample {
-        let operands = s.size(2, 3);
-        let (eps, mut args) = sample(s, operands);
-        // One column has no variance: 1 / sqrt(eps) would magnify the rounding of the mean.
-        if args[0].shape().last() == Some(&1) {
-            args[0] = s.tensor(args[0].dtype(), &[2, 5]);
-            args[1..].fill_with(|| s.tensor(DType::F32, &[5]));
-            let dtype = args[0].dtype();
-            args[1..]
-                .iter_mut()
-                .for_each(|a| *a = a.cast(dtype).unwrap_or_else(|_| a.clone()));
-        }
-        Sample::new(LayerNorm { eps }, args)
-    }
-}
-
-impl<'g> TensorValue<'g> {
-    /// Root-mean-square norm over the last axis; see [`RmsNorm`].
-    #[track_caller]
-    pub fn rms_norm(self, weight: TensorValue<'g>, eps: f64) -> TensorValue<'g> {
-        self.builder()
-            .apply1(RmsNorm { eps: Float(eps) }, &[self, weight])
-    }
-
-    /// Layer norm over the last axis; see [`LayerNorm`].
-    #[track_caller]
-    pub fn layer_norm(
-        self,
-        weight: TensorValue<'g>,
-        bias: Option<TensorValue<'g>>,
-        eps: f64,
-    ) -> TensorValue<'g> {
-        let operands: Vec<TensorValue<'g>> = [self, weight].into_iter().chain(bias).collect();
-        self.builder()
-            .apply1(LayerNorm { eps: Float(eps) }, &operands)
-    }
 }

@@ -8,8 +8,8 @@ use crate::builder::TensorValue;
 use crate::op::{
     EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis, operands,
 };
-use crate::ops::arg_reduce::Ranked;
 use crate::ops::lanes::Lanes;
+use crate::ops::ranked::Ranked;
 use crate::ops::requirements::plain;
 use crate::ops::reshape::require_sizes;
 use crate::ops::strides::{around, pick};
@@ -73,11 +73,11 @@ impl OpDef for TopK {
         let (outer, size, inner) = sizes;
         let (mut from, mut places) = (Vec::new(), Vec::new());
         for o in 0..outer {
-            for i in 0..k {
-                for r in 0..inner {
-                    let place = order[o * inner + r][i];
-                    from.push((o * size + place) * inner + r);
-                    places.push(place as i64);
+            let lines = &order[o * inner..(o + 1) * inner];
+            for place in 0..k {
+                for (r, line) in lines.iter().enumerate() {
+                    from.push((o * size + line[place]) * inner + r);
+                    places.push(line[place] as i64);
                 }
             }
         }

@@ -1,27 +1,15 @@
-//! `gather_elements` and `scatter`: single elements along one axis, by index.
+//! `scatter`: a copy with single elements along one axis updated, by index.
 
-use gabion_tensor::{BinaryFn, Constraint, DType, HostTensor, Relation, TensorType};
+use gabion_tensor::{BinaryFn, DType, HostTensor, TensorType};
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::builder::TensorValue;
-use crate::op::{
-    EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis, operands,
-};
-use crate::ops::lanes::{Lanes, indices};
-use crate::ops::requirements::{index, plain};
-use crate::ops::strides::{pick, positions, strides};
+use crate::op::{EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, operands};
+use crate::ops::element_places::{infer_indices, places, sample_indices};
+use crate::ops::lanes::Lanes;
+use crate::ops::requirements::plain;
 use crate::sample::{Sample, Sampler};
-
-/// `data` and integer `indices` of one rank: element `[.., j, ..]` of the result is element
-/// `[.., indices[.., j, ..], ..]` of `data`. The result has the shape of `indices`, which is at
-/// most that of `data` off the axis. ONNX GatherElements without negative indices.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GatherElements {
-    /// The axis; negative counts from the back.
-    pub axis: i64,
-}
 
 /// How [`Scatter`] joins an update with what is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,101 +56,6 @@ pub struct Scatter {
     /// How updates join.
     #[serde(default, skip_serializing_if = "ScatterReduce::is_none")]
     pub reduce: ScatterReduce,
-}
-
-/// Checks that `indices` fits `data` off the axis.
-fn infer_indices(
-    axis: i64,
-    data: &TensorType,
-    at: &TensorType,
-    cx: &mut InferCx<'_>,
-) -> Result<(), TypeError> {
-    let rank = data.shape.rank();
-    let axis = normalize_axis(axis, rank)?;
-    index(1, at)?;
-    if at.shape.rank() != rank {
-        return Err(TypeError::rank(1, &format!("rank {rank} as operand 0"), at));
-    }
-    for d in (0..rank).filter(|&d| d != axis) {
-        let (lhs, rhs) = (at.shape[d].clone(), data.shape[d].clone());
-        let why = format!("operand 1, axis {d}: at most the size of operand 0");
-        cx.require(
-            Constraint {
-                lhs,
-                relation: Relation::Le,
-                rhs,
-            },
-            &why,
-        )?;
-    }
-    Ok(())
-}
-
-/// For every index in row-major order, the element of `data` that it names.
-fn places(
-    axis: i64,
-    data: &HostTensor,
-    at: &HostTensor,
-    what: &str,
-) -> Result<Vec<usize>, EvalError> {
-    let axis = normalize_axis(axis, data.rank()).map_err(|e| EvalError::Value(e.message))?;
-    if (0..data.rank()).any(|d| d != axis && at.shape()[d] > data.shape()[d]) {
-        return Err(EvalError::Value(format!(
-            "{what}: shape {:?} is larger than {:?}",
-            at.shape(),
-            data.shape()
-        )));
-    }
-    let mut strides = strides(data.shape());
-    let along = std::mem::take(&mut strides[axis]) as usize;
-    let lines = positions(at.shape(), &strides, 0);
-    let along = indices(at, data.shape()[axis], what)?
-        .into_iter()
-        .map(|i| i * along);
-    Ok(lines
-        .into_iter()
-        .zip(along)
-        .map(|(line, i)| line + i)
-        .collect())
-}
-
-fn sample_indices(s: &mut Sampler) -> (i64, Vec<usize>, HostTensor) {
-    let rank = s.size(1, 3);
-    let axis = s.size(0, rank - 1);
-    let shape = s.shape(rank, 6);
-    let mut own: Vec<usize> = shape.iter().map(|&n| s.size(1, n)).collect();
-    own[axis] = s.size(1, 7);
-    let dtype = s.choose(&[DType::I64, DType::I32, DType::U16]);
-    let at = s.indices(dtype, &own, shape[axis]);
-    let axis = if s.one_in(3) {
-        axis as i64 - rank as i64
-    } else {
-        axis as i64
-    };
-    (axis, shape, at)
-}
-
-impl OpDef for GatherElements {
-    const NAME: &'static str = "gather_elements";
-
-    fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
-        let [data, at] = operands(args)?;
-        plain(0, data)?;
-        infer_indices(self.axis, data, at, cx)?;
-        Ok(smallvec![TensorType::new(data.dtype, at.shape.clone())])
-    }
-
-    fn eval(&self, args: &[HostTensor], _: &EvalCx<'_>) -> Result<HostTensors, EvalError> {
-        let from = places(self.axis, &args[0], &args[1], "gather_elements, operand 1")?;
-        Ok(smallvec![pick(&args[0], args[1].shape(), from)?])
-    }
-
-    fn sample(s: &mut Sampler) -> Sample {
-        let (axis, shape, at) = sample_indices(s);
-        let dtype = s.choose(&DType::PLAIN);
-        let data = s.tensor_with_specials(dtype, &shape);
-        Sample::new(GatherElements { axis }, vec![data, at])
-    }
 }
 
 impl OpDef for Scatter {
@@ -271,13 +164,6 @@ fn put<T: Copy, E>(
 }
 
 impl<'g> TensorValue<'g> {
-    /// Single elements along `axis`; see [`GatherElements`].
-    #[track_caller]
-    pub fn gather_elements(self, indices: TensorValue<'g>, axis: i64) -> TensorValue<'g> {
-        self.builder()
-            .apply1(GatherElements { axis }, &[self, indices])
-    }
-
     /// A copy with single elements along `axis` updated; see [`Scatter`].
     #[track_caller]
     pub fn scatter(
