@@ -215,11 +215,6 @@ impl<'a> Fields<'a> {
         self.required(name, SIZE, self.size(name)?)
     }
 
-    /// A number that must be there.
-    pub(crate) fn need_number(&self, name: &str) -> Result<f64, CheckpointError> {
-        self.required(name, NUMBER, self.number(name)?)
-    }
-
     /// A string that must be there.
     pub(crate) fn need_string(&self, name: &str) -> Result<&'a str, CheckpointError> {
         self.required(name, "a string", self.string(name)?)

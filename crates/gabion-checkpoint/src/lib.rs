@@ -4,9 +4,11 @@
 //! - [`Checkpoint::check`] compares it with what a model expects and gives a [`LoadReport`] of everything that is wrong.
 //! - [`Tokenizer`] is read from `tokenizer.json` or built from GGUF metadata.
 //! - [`ModelFiles`] is a model on disk: a folder in the Hugging Face layout, or a GGUF file.
+//! - [`convert()`] writes a model in another format, dtype or layout.
 
 mod atomic;
 mod checkpoint;
+mod convert;
 mod error;
 mod folder;
 mod fused;
@@ -24,6 +26,7 @@ mod view;
 pub use checkpoint::{
     Checkpoint, CheckpointFile, FileKind, INDEX_FILE, PrefixView, SINGLE_FILE, TensorInfo,
 };
+pub use convert::{ConvertOptions, ConvertSummary, Layout, convert};
 pub use error::{CheckpointError, FieldProblem, FileProblem, TensorProblem};
 pub use folder::{ChatTemplate, GenerationIds, ModelFiles};
 pub use gguf::{

@@ -97,6 +97,9 @@ const SAFETENSORS_TYPES: &[SafetensorsRow] = &[
 ];
 
 impl SafetensorsType {
+    /// `F32`.
+    pub const F32: SafetensorsType = SafetensorsType(17);
+
     /// The type with this word, if the format defines it.
     pub fn by_name(name: &str) -> Option<Self> {
         let at = SAFETENSORS_TYPES.iter().position(|row| row.name == name)?;
@@ -206,6 +209,9 @@ const GGML_TYPES: &[GgmlRow] = &[
 ];
 
 impl GgmlType {
+    /// `F32`.
+    pub const F32: GgmlType = GgmlType(0);
+
     /// The type with this number, if ggml defines it.
     pub fn by_id(id: u32) -> Option<Self> {
         GGML_TYPES
@@ -327,6 +333,12 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 5);
+    }
+
+    #[test]
+    fn the_named_constants_are_what_they_say() {
+        assert_eq!(SafetensorsType::F32.name(), "F32");
+        assert_eq!(GgmlType::F32.name(), "F32");
     }
 
     #[test]

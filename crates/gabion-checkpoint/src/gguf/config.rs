@@ -244,7 +244,7 @@ fn scaling_of(keys: &Keys<'_>) -> Result<Option<Value>, CheckpointError> {
         .or(old_factor);
     match (scaling, factor) {
         (Some("none"), _) | (None, None) => Ok(None),
-        (None | Some("linear"), Some(factor)) if factor == 1.0 => Ok(None),
+        (None | Some("linear"), Some(1.0)) => Ok(None),
         (None | Some("linear"), Some(factor)) => {
             Ok(Some(json!({"rope_type": "linear", "factor": factor})))
         }
@@ -288,9 +288,9 @@ fn scaling_of_factors(
         );
         return Err(keys.wrong("rope.dimension_count", message));
     }
-    let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
-    // The parameters of all Llama 3.1 to 3.3 checkpoints but for the factor, which is the largest divisor.
+    // The parameters of all Llama 3.1 to 3.3 checkpoints but for the factor.
     let (low, high, original) = (1.0, 4.0, 8192.0);
+    let factor = llama3_factor(factors, &llama3_ramps(rotary, theta, low, high, original));
     let expected = llama3_factors(rotary, theta, factor, low, high, original);
     let close =
         |(&found, expected): (&f32, f64)| (f64::from(found) - expected).abs() <= 1e-4 * expected;
@@ -313,7 +313,7 @@ fn scaling_of_factors(
 }
 
 /// The divisors by Llama 3's rule: long waves are divided by `factor`, short ones not at all, with a ramp between.
-fn llama3_factors(
+pub(crate) fn llama3_factors(
     rotary: usize,
     theta: f64,
     factor: f64,
@@ -321,14 +321,36 @@ fn llama3_factors(
     high: f64,
     original: f64,
 ) -> Vec<f64> {
+    let ramps = llama3_ramps(rotary, theta, low, high, original);
+    ramps
+        .into_iter()
+        .map(|ramp| 1.0 / ((1.0 - ramp) / factor + ramp))
+        .collect()
+}
+
+/// Where each pair stands between the long waves (0) and the short ones (1).
+fn llama3_ramps(rotary: usize, theta: f64, low: f64, high: f64, original: f64) -> Vec<f64> {
     (0..rotary / 2)
         .map(|pair| {
             let wavelength =
                 2.0 * std::f64::consts::PI * theta.powf(2.0 * pair as f64 / rotary as f64);
-            let ramp = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
-            1.0 / ((1.0 - ramp) / factor + ramp)
+            ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0)
         })
         .collect()
+}
+
+/// The factor that gives the divisor of the longest wave, rounded to a whole number if it nearly is one.
+fn llama3_factor(factors: &[f32], ramps: &[f64]) -> f64 {
+    let (Some(&divisor), Some(&ramp)) = (factors.last(), ramps.last()) else {
+        return 1.0;
+    };
+    let factor = (1.0 - ramp) / (1.0 / f64::from(divisor) - ramp);
+    let whole = factor.round();
+    if (factor - whole).abs() < 1e-4 * whole {
+        whole
+    } else {
+        factor
+    }
 }
 
 #[cfg(test)]

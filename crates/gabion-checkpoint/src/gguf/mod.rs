@@ -11,7 +11,7 @@ mod value;
 mod write;
 
 pub use config::gguf_config;
-pub(crate) use config::gguf_heads;
+pub(crate) use config::{gguf_heads, llama3_factors};
 pub(crate) use names::{ARCHITECTURES, ROPE_FACTORS};
 pub use names::{GgufName, NameMap};
 pub use read::{GgufFile, GgufTensor};

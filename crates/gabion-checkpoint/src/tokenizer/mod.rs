@@ -15,6 +15,7 @@ use crate::gguf::GgufMetadata;
 use crate::json;
 
 pub use pre::known_pre_tokenizers;
+pub(crate) use pre::{DIGIT as DIGIT_WORDS, GPT2 as BYTE_LEVEL_WORDS, name_of_patterns};
 pub use stream::StreamDecoder;
 
 /// A tokenizer.
@@ -22,6 +23,8 @@ pub use stream::StreamDecoder;
 pub struct Tokenizer {
     inner: Inner,
     path: PathBuf,
+    /// Whether the decoder puts byte tokens together.
+    byte_fallback: bool,
 }
 
 /// The ids of a text that had to fit a length.
@@ -61,7 +64,10 @@ impl Tokenizer {
         inner
             .with_truncation(None)
             .map_err(|error| CheckpointError::tokenizer(path, error.to_string()))?;
+        let decoder = serde_json::to_string(&inner.get_decoder())
+            .map_err(|error| CheckpointError::tokenizer(path, error.to_string()))?;
         Ok(Tokenizer {
+            byte_fallback: decoder.contains("ByteFallback"),
             inner,
             path: path.to_path_buf(),
         })

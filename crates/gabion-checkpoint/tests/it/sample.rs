@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use gabion_checkpoint::{GgmlType, GgufArray, GgufMetadata, GgufValue, TensorDecl, write_gguf};
+use gabion_checkpoint::{
+    GgmlType, GgufArray, GgufMetadata, GgufValue, SafetensorsType, TensorDecl, write_gguf,
+    write_safetensors,
+};
 use gabion_tensor::{DType, HostTensor};
 use indexmap::IndexMap;
 use std::io::Write;
 
 /// A safetensors file of a header and data that need not fit each other.
-pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.extend(data);
@@ -16,7 +19,7 @@ pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// Rows of `out` values in `0..`, each value once, so that every row can be told from the others.
-pub fn counting(shape: &[usize]) -> HostTensor {
+pub(crate) fn counting(shape: &[usize]) -> HostTensor {
     let values: Vec<f32> = (0..shape.iter().product::<usize>())
         .map(|it| it as f32)
         .collect();
@@ -24,12 +27,12 @@ pub fn counting(shape: &[usize]) -> HostTensor {
 }
 
 /// A text value.
-pub fn text(value: &str) -> GgufValue {
+pub(crate) fn text(value: &str) -> GgufValue {
     GgufValue::String(value.to_string())
 }
 
 /// Metadata of a llama with one layer, four heads of four, two key heads, and a byte-level vocabulary of letters.
-pub fn llama_metadata(path: &Path) -> GgufMetadata {
+pub(crate) fn llama_metadata(path: &Path) -> GgufMetadata {
     let tokens: Vec<String> = [
         "<|end|>", "<user>", "a", "b", "c", "Ġ", "1", "2", "ab", "Ġab", "é",
     ]
@@ -85,7 +88,7 @@ fn byte_level(token: &str) -> String {
 }
 
 /// The tensors of that llama, under GGUF's names.
-pub fn llama_tensors() -> IndexMap<String, HostTensor> {
+pub(crate) fn llama_tensors() -> IndexMap<String, HostTensor> {
     let mut tensors = IndexMap::new();
     let mut put = |name: &str, tensor: HostTensor| {
         tensors.insert(name.to_string(), tensor);
@@ -114,7 +117,7 @@ pub fn llama_tensors() -> IndexMap<String, HostTensor> {
 }
 
 /// Writes a GGUF file of these tensors.
-pub fn write_gguf_file(
+pub(crate) fn write_gguf_file(
     path: &Path,
     metadata: &GgufMetadata,
     tensors: &IndexMap<String, HostTensor>,
@@ -134,8 +137,25 @@ pub fn write_gguf_file(
     .unwrap();
 }
 
+/// Writes a safetensors file of these tensors.
+pub(crate) fn write_safetensors_file(path: &Path, tensors: &IndexMap<String, HostTensor>) {
+    let decls: Vec<TensorDecl<SafetensorsType>> = tensors
+        .iter()
+        .map(|(name, tensor)| TensorDecl {
+            name: name.clone(),
+            stored: SafetensorsType::of(tensor.dtype()).unwrap(),
+            shape: tensor.shape().to_vec(),
+        })
+        .collect();
+    write_safetensors(path, &IndexMap::new(), &decls, |index, sink| {
+        sink.write_all(tensors[index].bytes()).unwrap();
+        Ok(())
+    })
+    .unwrap();
+}
+
 /// Writes the tiny llama and gives its bytes.
-pub fn llama_bytes() -> Vec<u8> {
+pub(crate) fn llama_bytes() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     write_gguf_file(&path, &llama_metadata(&path), &llama_tensors());

@@ -340,6 +340,13 @@ fn a_stream_waits_for_whole_characters() {
     // Sixteen bytes that are no text are not held back for ever.
     let (pieces, _) = streamed(&tokenizer, &[0xff; 16]);
     assert!(!pieces.is_empty());
+    // Replacement characters that the text really has, before a character that comes in four pieces.
+    let text = "\u{fffd}\u{fffd}\u{fffd}🙂";
+    for tokenizer in [byte_tokenizer(), sentencepiece(&[])] {
+        let ids = tokenizer.encode(text, false).unwrap();
+        let (pieces, rest) = streamed(&tokenizer, &ids);
+        assert_eq!(pieces.concat() + &rest, text);
+    }
     let spm = sentencepiece(&[]);
     let ids = spm.encode("the é her", false).unwrap();
     let (pieces, rest) = streamed(&spm, &ids);
