@@ -27,5 +27,7 @@ pub use kernel::{
 };
 pub use plan::{Buffer, BufferId, Lifetime, Place, Plan, PlanInput, PlanOutput, Step};
 pub use target::Target;
+pub use text::{PlanTextError, PlanTextErrors};
+pub use verify::{PlanError, PlanErrors, PlanItem, verify};
 pub use view::{Source, View};
 pub use weight::{Arrangement, Layout, Part, PartSource, PlanWeight, Transform, WeightId, WeightSegment};
