@@ -3,7 +3,7 @@
 
 use gabion_ir::ops::Input;
 use gabion_ir::{Graph, InferCx, Node, NodeId, Op, OpDef, Sampler, Value};
-use gabion_tensor::{DType, TensorType};
+use gabion_tensor::{Bindings, DType, TensorType};
 use proptest::prelude::*;
 
 /// One step: which operator, which operands, which decoration.
@@ -101,6 +101,22 @@ pub(crate) fn add(
     Some(graph.add_node(node, operands))
 }
 
+fn guards_hold(
+    graph: &Graph,
+    op: &Op,
+    operands: &[Value],
+    declared: &[TensorType],
+    sizes: Option<&Bindings>,
+) -> bool {
+    let Some(sizes) = sizes else { return true };
+    let types: Vec<TensorType> = operands
+        .iter()
+        .map(|v| graph.value_type(*v).clone())
+        .collect();
+    let mut cx = InferCx::new(graph.relations(), Some(declared));
+    op.infer(&types, &mut cx).is_ok() && cx.into_guards().iter().all(|g| g.check(sizes).is_ok())
+}
+
 pub(crate) fn add_input(graph: &mut Graph, name: &str, ty: TensorType, donated: bool) -> Value {
     let op = Input {
         name: name.into(),
@@ -114,8 +130,21 @@ pub(crate) fn add_input(graph: &mut Graph, name: &str, ty: TensorType, donated: 
     value
 }
 
-/// A valid graph, the same for the same steps.
+/// A valid graph, the same for the same steps. Its guards may contradict each other.
 pub(crate) fn random_graph(steps: &[Step]) -> Graph {
+    build(steps, None)
+}
+
+/// As [`random_graph`], but all guards hold where both symbols are 4.
+pub(crate) fn consistent_graph(steps: &[Step]) -> Graph {
+    let mut sizes = Bindings::new();
+    for symbol in ["tokens", "seq"] {
+        sizes.bind(symbol, 4).expect("4 is a size");
+    }
+    build(steps, Some(&sizes))
+}
+
+fn build(steps: &[Step], sizes: Option<&Bindings>) -> Graph {
     let mut graph = Graph::new("random");
     let relation = "tokens % 2 == 0".parse().expect("a constraint");
     graph
@@ -152,6 +181,9 @@ pub(crate) fn random_graph(steps: &[Step]) -> Graph {
             .collect();
         let declared: [TensorType; 1] = ["f32[4, 4]".parse().expect("a type")];
         if known {
+            continue;
+        }
+        if !guards_hold(&graph, &op, &operands, &declared, sizes) {
             continue;
         }
         let Some(id) = add(&mut graph, op, &operands, Some(&declared)) else {

@@ -184,8 +184,12 @@ impl Check<'_> {
     }
 
     fn cycles(&mut self) {
-        for component in petgraph::algo::tarjan_scc(self.graph.petgraph()) {
-            let store = self.graph.petgraph();
+        let store = self.graph.petgraph();
+        if petgraph::algo::toposort(store, None).is_ok() {
+            return;
+        }
+        // Kosaraju's algorithm: petgraph's Tarjan recurses as deep as the graph.
+        for component in petgraph::algo::kosaraju_scc(store) {
             let cyclic =
                 component.len() > 1 || component.iter().any(|&n| store.contains_edge(n, n));
             let mut ids: Vec<NodeId> = component
