@@ -8,14 +8,14 @@ use crate::builder::TensorValue;
 use crate::op::{
     EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeError, normalize_axis, operands,
 };
-use crate::ops::requirements::{plain, position};
-use crate::ops::strides::around;
+use crate::ops::requirements::position;
+use crate::ops::strides::{around, unit_shape};
 use crate::sample::{Sample, Sampler};
 
 /// Operands `cache [.., capacity, ..]`, `new [.., n, ..]`, `position i64[]`: the cache with `new`
 /// at `position..position + n` along `axis`. A graph is pure, so this is a copy in meaning;
 /// executors write in place where the cache was donated. A write that leaves the capacity is an
-/// error. Any plain dtype, one for both.
+/// error. Any dtype, one for both; slots of a block format do not lie along the last axis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheAppend {
@@ -28,9 +28,15 @@ impl OpDef for CacheAppend {
 
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
         let [cache, new, at] = operands(args)?;
-        plain(0, cache)?;
         let rank = cache.shape.rank();
         let axis = normalize_axis(self.axis, rank)?;
+        if cache.dtype.is_block() && axis + 1 == rank {
+            return Err(TypeError::dtype(
+                0,
+                "a plain dtype when writing along the last axis",
+                cache.dtype,
+            ));
+        }
         if new.dtype != cache.dtype {
             return Err(TypeError::dtype(
                 1,
@@ -68,7 +74,7 @@ impl OpDef for CacheAppend {
         let axis =
             normalize_axis(self.axis, cache.rank()).map_err(|e| EvalError::Value(e.message))?;
         let position = args[2].to_i64_vec()?[0];
-        let (outer, capacity, inner) = around(cache.shape(), axis);
+        let (outer, capacity, inner) = around(&unit_shape(cache), axis);
         let n = new.shape()[axis];
         let begin = usize::try_from(position)
             .ok()

@@ -99,16 +99,12 @@ impl OpDef for Matmul {
             transpose_a: self.transpose_a,
             transpose_b: self.transpose_b,
         };
-        let out = match dtype {
-            _ if dtype.is_float() => {
-                let (a, b) = (a.to_f64_vec()?, b.to_f64_vec()?);
-                from_f64(
-                    dtype,
-                    &shape,
-                    sizes.product(&a, &b, &pairs, 0.0, |sum, x, y| sum + x * y),
-                )?
-            }
-            _ => integers(a, b, dtype, &shape, &sizes, &pairs)?,
+        let out = if dtype.is_float() {
+            let (a, b) = (a.to_f64_vec()?, b.to_f64_vec()?);
+            let values = sizes.product(&a, &b, &pairs, 0.0, |sum, x, y| sum + x * y);
+            from_f64(dtype, &shape, values)?
+        } else {
+            integers(a, b, dtype, &shape, &sizes, &pairs)?
         };
         Ok(smallvec![out])
     }

@@ -191,6 +191,40 @@ fn attributes_survive_their_text() {
 }
 
 #[test]
+fn graphs_of_every_operator_survive_text_and_json() {
+    every_sample(|name, seed, Sample { op, args }| {
+        if seed >= SEEDS / 10 {
+            return;
+        }
+        for types in [types(&args), symbolic(&args).0] {
+            if !op.is_leaf() && infer(op.clone(), &types).is_err() {
+                continue;
+            }
+            let builder = Builder::new("law");
+            let values: Vec<_> = types
+                .iter()
+                .enumerate()
+                .map(|(i, ty)| builder.input(&format!("x{i}"), ty.clone()))
+                .collect();
+            for (i, value) in builder.apply(op.clone(), &values).into_iter().enumerate() {
+                builder.output(&format!("y{i}"), value);
+            }
+            let graph = builder.finish().unwrap();
+            crate::verify::verify(&graph).unwrap_or_else(|e| panic!("{name} {seed}: {e}"));
+            let text = graph.to_text();
+            let parsed =
+                crate::Graph::parse(&text).unwrap_or_else(|e| panic!("{name} {seed}: {e}\n{text}"));
+            assert_eq!(parsed.to_text(), text, "{name} {seed}");
+            let has = parsed.node_ids().any(|id| *parsed.op(id) == op);
+            assert!(has, "{name} {seed}: the operator is not in\n{text}");
+            let json = crate::Graph::from_json(&graph.to_json())
+                .unwrap_or_else(|e| panic!("{name} {seed}: {e}"));
+            assert_eq!(json.to_text(), text, "{name} {seed}");
+        }
+    });
+}
+
+#[test]
 fn decompositions_compute_the_same() {
     let mut composites = std::collections::BTreeSet::new();
     every_sample(|name, seed, Sample { op, args }| {

@@ -1,5 +1,7 @@
 //! The loops of `matmul`.
 
+use std::borrow::Cow;
+
 use gabion_tensor::{DType, HostTensor, TensorError};
 
 use crate::ops::lanes::Lanes;
@@ -13,6 +15,9 @@ pub(super) struct Sizes {
     pub(super) transpose_b: bool,
 }
 
+/// Dot products whose sums run side by side, each in the order of its axis.
+const SIDE_BY_SIDE: usize = 4;
+
 impl Sizes {
     /// All dot products, batch by batch; `pairs` are the batch numbers of `a` and `b`.
     pub(super) fn product<T: Copy>(
@@ -24,30 +29,46 @@ impl Sizes {
         add: impl Fn(T, T, T) -> T,
     ) -> Vec<T> {
         let &Sizes { m, k, n, .. } = self;
-        // Strides along the summed axis and along the kept one.
-        let (a_sum, a_row) = if self.transpose_a { (m, 1) } else { (1, k) };
-        let (b_sum, b_column) = if self.transpose_b { (1, k) } else { (n, 1) };
         let mut out = Vec::with_capacity(pairs.len() * m * n);
         for &(pa, pb) in pairs {
-            let (a, b) = (
-                &a[pa * m * k..(pa + 1) * m * k],
-                &b[pb * k * n..(pb + 1) * k * n],
-            );
-            for row in 0..m {
-                for column in 0..n {
-                    let term = |sum, i| {
-                        add(
-                            sum,
-                            a[row * a_row + i * a_sum],
-                            b[column * b_column + i * b_sum],
-                        )
-                    };
-                    out.push((0..k).fold(zero, term));
+            let rows = lines(&a[pa * m * k..(pa + 1) * m * k], m, k, !self.transpose_a);
+            let columns = lines(&b[pb * k * n..(pb + 1) * k * n], n, k, self.transpose_b);
+            for row in (0..m).map(|i| &rows[i * k..(i + 1) * k]) {
+                let column = |j: usize| &columns[j * k..(j + 1) * k];
+                let whole = n - n % SIDE_BY_SIDE;
+                for j in (0..whole).step_by(SIDE_BY_SIDE) {
+                    let columns: [&[T]; SIDE_BY_SIDE] = std::array::from_fn(|c| column(j + c));
+                    out.extend(dots(row, columns, zero, &add));
                 }
+                out.extend((whole..n).flat_map(|j| dots(row, [column(j)], zero, &add)));
             }
         }
         out
     }
+}
+
+/// The `count` lines of `length` elements that are summed along, each contiguous.
+fn lines<T: Copy>(matrix: &[T], count: usize, length: usize, contiguous: bool) -> Cow<'_, [T]> {
+    if contiguous {
+        return Cow::Borrowed(matrix);
+    }
+    let line = |j: usize| (0..length).map(move |i| matrix[i * count + j]);
+    Cow::Owned((0..count).flat_map(line).collect())
+}
+
+fn dots<T: Copy, const N: usize>(
+    row: &[T],
+    columns: [&[T]; N],
+    zero: T,
+    add: impl Fn(T, T, T) -> T,
+) -> [T; N] {
+    let mut sums = [zero; N];
+    for (i, &x) in row.iter().enumerate() {
+        for (sum, column) in sums.iter_mut().zip(columns) {
+            *sum = add(*sum, x, column[i]);
+        }
+    }
+    sums
 }
 
 /// The products of integers, wrapping.
