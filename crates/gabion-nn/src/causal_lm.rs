@@ -127,6 +127,18 @@ impl CausalLm {
         self
     }
 
+    /// The same decoder with other rotary frequencies than its configuration's: as many, for
+    /// experiments with rules that have no name.
+    pub fn with_frequencies(mut self, frequencies: Frequencies) -> Self {
+        self.frequencies = frequencies;
+        self
+    }
+
+    /// The rotary frequencies.
+    pub fn frequencies(&self) -> &Frequencies {
+        &self.frequencies
+    }
+
     /// The configuration.
     pub fn config(&self) -> &CausalLmConfig {
         &self.config

@@ -43,6 +43,7 @@ pub(crate) fn tensors(path: &Path) -> Tensors {
                 safetensors::Dtype::F32 => DType::F32,
                 safetensors::Dtype::BF16 => DType::BF16,
                 safetensors::Dtype::F16 => DType::F16,
+                safetensors::Dtype::I64 => DType::I64,
                 other => panic!("{name}: {other:?}"),
             };
             (
