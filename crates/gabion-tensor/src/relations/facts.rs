@@ -76,11 +76,17 @@ impl Facts {
 
     /// Whether a sum, expanded, cannot be zero: it was declared so, or its terms have a common divisor that its constant has not.
     pub(super) fn is_known_nonzero(&self, sum: &Dim) -> bool {
-        let is_declared = |known: &Dim| match (primitive(known), primitive(sum)) {
-            (Some(known), Some(sum)) => known == sum || Ok(known) == sum.try_neg(),
-            _ => false,
+        primitive(sum).is_none() || self.is_declared_nonzero(sum)
+    }
+
+    /// Whether a sum, expanded, was declared not to be zero.
+    pub(super) fn is_declared_nonzero(&self, sum: &Dim) -> bool {
+        let Some(sum) = primitive(sum) else {
+            return false;
         };
-        primitive(sum).is_none() && !sum.is_fixed() || self.not_zero.iter().any(is_declared)
+        self.not_zero
+            .iter()
+            .any(|known| *known == sum || sum.try_neg().as_ref() == Ok(known))
     }
 
     /// Learns all equations, as often as one of them solves a symbol in the others.
@@ -243,6 +249,11 @@ impl Facts {
         for solution in self.solved.values().cloned().collect::<Vec<_>>() {
             self.learn_not_negative(&solution)?;
         }
+        for zero in self.zeros.clone() {
+            for meaning in self.meanings(&zero) {
+                self.learn_not_negative(&meaning)?;
+            }
+        }
         for constraint in constraints {
             let Some(difference) = self.usable_difference(constraint) else {
                 continue;
@@ -304,7 +315,9 @@ impl Facts {
             }
             self.narrow(symbol, Interval { low, high })?;
         }
-        if let Ok(expanded) = self.expanded(sum) {
+        if let Ok(expanded) = self.expanded(sum)
+            && let Some(expanded) = primitive(&expanded)
+        {
             self.not_zero.push(expanded);
         }
         Ok(())

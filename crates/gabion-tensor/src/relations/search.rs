@@ -6,22 +6,33 @@ use crate::dim::{Atom, Dim, DimError, Monomial, gcd};
 /// Deepest chain of facts in one proof.
 const MAX_DEPTH: usize = 5;
 /// Most sums looked at in one proof.
-const MAX_SUMS: usize = 400;
+const MAX_SUMS: usize = 200;
 
 impl Facts {
     /// Whether an expanded sum is proved to be at least `bound`.
     pub(super) fn proves_at_least(&self, sum: &Dim, bound: i64) -> bool {
         let goal = sum.try_sub(&Dim::fixed(bound));
-        goal.is_ok_and(|goal| self.proves_not_negative(&goal))
+        goal.is_ok_and(|goal| {
+            self.proves_not_negative(&goal) || self.proves_not_negative_by_exclusion(&goal)
+        })
+    }
+
+    /// What is at least -1 and is known not to be -1 is not negative.
+    fn proves_not_negative_by_exclusion(&self, goal: &Dim) -> bool {
+        let next = goal.try_add(&Dim::ONE);
+        next.is_ok_and(|next| self.is_declared_nonzero(&next) && self.proves_not_negative(&next))
     }
 
     /// Whether an expanded sum is proved to be at most `bound`.
     pub(super) fn proves_at_most(&self, sum: &Dim, bound: i64) -> bool {
-        let goal = Dim::fixed(bound).try_sub(sum);
-        goal.is_ok_and(|goal| self.proves_not_negative(&goal))
+        sum.try_neg()
+            .is_ok_and(|negative| self.proves_at_least(&negative, -bound))
     }
 
     fn proves_not_negative(&self, goal: &Dim) -> bool {
+        if self.interval(goal).low.is_some_and(|low| low >= 0) {
+            return true;
+        }
         let mut facts = self.not_negative.clone();
         facts.extend(self.meanings(goal));
         let more: Vec<Dim> = facts.iter().flat_map(|fact| self.meanings(fact)).collect();
@@ -39,7 +50,7 @@ impl Facts {
     }
 
     /// What the atoms of a sum mean, as sums that are at least zero: `0 <= a - b*(a//b) < b`, and a minimum is below its arguments.
-    fn meanings(&self, sum: &Dim) -> Vec<Dim> {
+    pub(super) fn meanings(&self, sum: &Dim) -> Vec<Dim> {
         let mut found = Vec::new();
         let atoms = sum
             .parts()
@@ -98,7 +109,7 @@ impl Search<'_> {
             .any(|smaller| self.proves(smaller, depth - 1))
     }
 
-    /// Sums `goal' ` with `scale*goal = fact*factor + goal'`: if `goal'` is never negative, neither is the goal.
+    /// Sums `goal'` with `scale*goal + scale - 1 = fact*factor + goal'`: if `goal'` is never negative, then `goal` is above -1.
     fn smaller_goals(&self, goal: &Dim) -> Vec<Dim> {
         let mut found = Vec::new();
         let terms = goal.parts().map(|(terms, _)| terms).unwrap_or_default();
@@ -143,7 +154,12 @@ impl Search<'_> {
                 .ok()?
                 .try_mul(fact)
                 .ok()?;
-            goal.try_mul(&Dim::fixed(scale)).ok()?.try_sub(&taken).ok()
+            let scaled = goal.try_mul(&Dim::fixed(scale)).ok()?;
+            scaled
+                .try_add(&Dim::fixed(scale - 1))
+                .ok()?
+                .try_sub(&taken)
+                .ok()
         };
         fact_terms
             .iter()
