@@ -138,13 +138,15 @@ impl BertEncoder {
     /// What the type rules refuse, and options that ask for no output.
     pub fn build_graph(&self, options: BertOptions) -> Result<Graph, Diagnostics> {
         let b = Builder::new("bert");
+        b.declare("seq >= 1");
+        b.declare(&format!("seq <= {}", self.config.context_length));
         let shape = [symbol(&b, "batch"), symbol(&b, "seq")];
         let integers = |name: &str| b.input(name, TensorType::new(DType::I64, shape.clone()));
         let (ids, mask) = (integers("ids"), integers("mask"));
         let types = options.token_type_ids.then(|| integers("token_type_ids"));
         {
             let scope = Scope::at(&b, &self.prefix);
-            let attends = mask.ne(0_i64).unsqueeze(1).unsqueeze(1);
+            let attends = attends(&b, mask);
             let mut h = self.embed(&scope, ids, types);
             for (i, layer) in self.layers.iter().enumerate() {
                 let scope = scope.child("encoder").item("layer", i);
@@ -186,7 +188,7 @@ impl BertEncoder {
         let mask = b.input("mask", TensorType::new(DType::I64, [batch, seq]));
         match self.layers.get(index) {
             Some(layer) => {
-                let attends = mask.ne(0_i64).unsqueeze(1).unsqueeze(1);
+                let attends = attends(&b, mask);
                 let scope = Scope::at(&b, &self.prefix)
                     .child("encoder")
                     .item("layer", index);
@@ -301,6 +303,13 @@ impl EncoderLayer {
         );
         attended.reshape([batch, seq, config.hidden_size.into()])
     }
+}
+
+/// bool `[batch, 1, 1, seq]`: which keys every head and every query may attend to.
+fn attends<'g>(b: &'g Builder, mask: TensorValue<'g>) -> TensorValue<'g> {
+    let _open = b.scope("mask");
+    let shape = [mask.dim(0), 1.into(), 1.into(), mask.dim(1)];
+    mask.ne(0_i64).reshape(shape)
 }
 
 fn under(prefix: &str, name: &str) -> String {

@@ -184,6 +184,7 @@ impl CausalLm {
         let logits = if options.all_logits {
             logits
         } else {
+            let _open = root.nameless_child("lm_head").open();
             logits.slice(&[(-1..).into()])
         };
         b.output("logits", logits);
@@ -260,7 +261,10 @@ impl CausalLm {
     }
 
     fn rotary<'g>(&self, scope: &Scope<'g>, tokens: Dim, position: TensorValue<'g>) -> Rotary<'g> {
-        let positions = scope.builder().range(tokens, DType::I64) + position;
+        let positions = {
+            let _open = scope.nameless_child("rotary_emb").open();
+            scope.builder().range(tokens, DType::I64) + position
+        };
         Rotary::new(scope, &self.frequencies, positions, self.pairing)
     }
 

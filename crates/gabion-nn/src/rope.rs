@@ -1,14 +1,15 @@
 //! Rotary position embedding in a graph: cos and sin once for all layers. Which frequencies they
 //! have is decided in [`scaling`].
 
+mod fields;
 mod scaling;
 
 use gabion_ir::{Builder, TensorValue};
 use gabion_tensor::{DType, HostTensor};
 
+pub(crate) use fields::{RopeContext, read_rope};
 pub use gabion_ir::ops::rope::Pairing;
 pub use scaling::{Frequencies, RopeConfig, RopeScaling};
-pub(crate) use scaling::{RopeContext, read_rope};
 
 use crate::scope::Scope;
 

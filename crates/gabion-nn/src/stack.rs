@@ -5,6 +5,8 @@
 //! each in its own format. That no executor materialises it is the compiler's work.
 
 mod config;
+mod device;
+mod problem;
 
 use std::sync::Arc;
 
@@ -12,9 +14,9 @@ use gabion_ir::TensorValue;
 use gabion_tensor::{DType, HostTensor};
 
 pub(crate) use config::dtype_by_name;
-pub use config::{
-    Device, PerProjection, StackErrors, StackProblem, StackedLinearConfig, UnknownDevice,
-};
+pub use config::{PerProjection, StackedLinearConfig};
+pub use device::{Device, UnknownDevice};
+pub use problem::{StackErrors, StackProblem};
 
 use crate::linear::{Linear, Projection, clip};
 use crate::scope::Scope;

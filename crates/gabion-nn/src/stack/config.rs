@@ -1,16 +1,17 @@
 //! The arguments of a `StackedLinear`, in code and as JSON, with the checks of names and sizes.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use gabion_tensor::DType;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::error::{ConfigErrors, list};
+use crate::error::ConfigErrors;
 use crate::fields::Fields;
 use crate::linear::Linear;
+
+use super::device::Device;
+use super::problem::{DTYPES, StackErrors, StackProblem};
 
 /// One setting for all projections, or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,52 +37,6 @@ impl<T: Clone> PerProjection<T> {
             PerProjection::All(_) => None,
             PerProjection::Each(each) => Some(each.len()),
         }
-    }
-}
-
-/// Where a layer is meant to live. Graphs are the same on every device; executors read this.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Device {
-    /// The host.
-    #[default]
-    Cpu,
-    /// A CUDA device by its number.
-    Cuda(u32),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu => f.write_str("cpu"),
-            Device::Cuda(n) => write!(f, "cuda:{n}"),
-        }
-    }
-}
-
-/// A word that names no device.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no device: use cpu, cuda or cuda:N")]
-pub struct UnknownDevice(pub String);
-
-impl FromStr for Device {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unknown = || UnknownDevice(text.to_owned());
-        match text {
-            "cpu" => Ok(Device::Cpu),
-            "cuda" => Ok(Device::Cuda(0)),
-            _ => {
-                let n = text.strip_prefix("cuda:").ok_or_else(unknown)?;
-                n.parse().map(Device::Cuda).map_err(|_| unknown())
-            }
-        }
-    }
-}
-
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -128,7 +83,6 @@ const FIELDS: [&str; 9] = [
 /// Fields of quantised stacks: read, so that what they ask for can be answered.
 const FORMAT_FIELDS: [&str; 2] = ["format", "block_size"];
 const SIZE: &str = "a positive integer";
-const DTYPES: &str = "f32, f16, bf16, f64, q4_0, q4_1, q5_0, q5_1 or q8_0";
 
 impl StackedLinearConfig {
     /// An unfused f32 stack under `qkv_proj`, without bias and clip.
@@ -333,7 +287,7 @@ impl StackedLinearConfig {
             let what = setting("dtype", self.dtype.len(), index);
             if !(dtype.is_float() || dtype.is_block()) {
                 problems.push(StackProblem::DType { what, found: dtype });
-            } else if dtype.is_block() && self.in_dim % dtype.block_elems() != 0 {
+            } else if dtype.is_block() && !self.in_dim.is_multiple_of(dtype.block_elems()) {
                 let (in_dim, block) = (self.in_dim, dtype.block_elems());
                 problems.push(StackProblem::Block {
                     what,
@@ -497,126 +451,3 @@ pub(crate) fn dtype_by_name(word: &str) -> Option<DType> {
         other => other.parse().ok(),
     }
 }
-
-/// One problem of a stack's arguments.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum StackProblem {
-    /// A stack of nothing.
-    #[error("`names` is empty: a stack has at least one projection")]
-    Empty,
-    /// A list whose length is not that of `names`.
-    #[error("`{list}` has {found} entries and `names` has {expected}: one for each projection")]
-    Length {
-        /// The list.
-        list: &'static str,
-        /// The number of names.
-        expected: usize,
-        /// Its own length.
-        found: usize,
-    },
-    /// A name without letters.
-    #[error("`{what}` is empty: give the attribute under which the tensors are stored")]
-    EmptyName {
-        /// The name's place.
-        what: String,
-    },
-    /// A name that would be two modules.
-    #[error("`{what}` is \"{name}\": a name is one segment, without dots")]
-    Dotted {
-        /// The name's place.
-        what: String,
-        /// The name.
-        name: String,
-    },
-    /// Two projections that would read the same tensors.
-    #[error(
-        "`names[{second}]` is \"{name}\" again, as `names[{first}]`: every projection has its own name"
-    )]
-    Duplicate {
-        /// The name.
-        name: String,
-        /// Where it stands first.
-        first: usize,
-        /// Where it stands again.
-        second: usize,
-    },
-    /// A size of zero.
-    #[error("`{what}` is 0: sizes are positive")]
-    Zero {
-        /// The size's place.
-        what: String,
-    },
-    /// Sizes whose product no machine can hold.
-    #[error("in_dim {in_dim} x the sum of out_dims {out_dims:?} overflows the size of a tensor")]
-    Overflow {
-        /// K.
-        in_dim: usize,
-        /// The rows of each projection.
-        out_dims: Vec<usize>,
-    },
-    /// A weight that is no real numbers.
-    #[error("`{what}` is {found}: weights are stored as {DTYPES}")]
-    DType {
-        /// The dtype's place.
-        what: String,
-        /// The dtype.
-        found: DType,
-    },
-    /// Rows that are no whole blocks.
-    #[error(
-        "`{what}` is {dtype}, whose blocks hold {block} values: in_dim {in_dim} is no multiple of {block}"
-    )]
-    Block {
-        /// The dtype's place.
-        what: String,
-        /// The block format.
-        dtype: DType,
-        /// K.
-        in_dim: usize,
-        /// Values in a block.
-        block: usize,
-    },
-    /// A clip that would turn the range inside out.
-    #[error("`{what}` is {found}: a clip is zero or positive")]
-    Clip {
-        /// The clip's place.
-        what: String,
-        /// The clip.
-        found: String,
-    },
-    /// A setting that differs between projections which are one tensor.
-    #[error(
-        "`{field}` differs between projections: in stacked mode they are one tensor; set `stacked` to false"
-    )]
-    OneTensor {
-        /// The setting.
-        field: &'static str,
-    },
-    /// A projection that has another number of rows than declared.
-    #[error("projection \"{name}\" has {found} rows and `out_dims` says {expected}")]
-    Rows {
-        /// The projection.
-        name: String,
-        /// What was declared.
-        expected: usize,
-        /// What the projection says.
-        found: usize,
-    },
-}
-
-/// Every problem of a stack's arguments.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StackErrors {
-    /// The stack's attribute.
-    pub attribute: String,
-    /// The problems; never empty.
-    pub problems: Vec<StackProblem>,
-}
-
-impl fmt::Display for StackErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, &format!("stack `{}`", self.attribute), &self.problems)
-    }
-}
-
-impl std::error::Error for StackErrors {}

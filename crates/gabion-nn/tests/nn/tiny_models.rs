@@ -393,3 +393,59 @@ fn all_logits_end_with_the_last() {
     assert_eq!(all.shape(), [3, model.config().vocab_size]);
     assert!(all.rows(2..3).unwrap().bitwise_eq(&last));
 }
+
+#[test]
+fn a_fused_checkpoint_of_a_separate_family_is_the_same_model() {
+    let folder = fixtures("tiny_models_more/llama3_biases");
+    let weights = checkpoint(&folder);
+    let separate = model(&folder, &weights);
+    let mut fused = weights.clone();
+    let mut join = |module: &str, names: &[&str], attribute: &str| {
+        for kind in ["weight", "bias"] {
+            let parts: Vec<HostTensor> = names
+                .iter()
+                .map(|n| fused.remove(&format!("{module}.{n}.{kind}")).unwrap())
+                .collect();
+            let values: Vec<f32> = parts.iter().flat_map(|t| t.to_f32_vec().unwrap()).collect();
+            let mut shape = parts[0].shape().to_vec();
+            shape[0] = parts.iter().map(|t| t.shape()[0]).sum();
+            fused.insert(
+                format!("{module}.{attribute}.{kind}"),
+                HostTensor::from_slice(&shape, &values).unwrap(),
+            );
+        }
+    };
+    for i in 0..separate.config().n_layers {
+        join(
+            &format!("model.layers.{i}.self_attn"),
+            &["q_proj", "k_proj", "v_proj"],
+            "qkv_proj",
+        );
+        join(
+            &format!("model.layers.{i}.mlp"),
+            &["gate_proj", "up_proj"],
+            "gate_up_proj",
+        );
+    }
+    let mut config = separate.config().clone();
+    config.stacked = true;
+    let stacked = CausalLm::new(config, &|name| fused.get(name).map(HostTensor::dtype)).unwrap();
+    let ids = [7, 150, 11, 42, 155];
+    let a = step(
+        &separate.build_graph().unwrap(),
+        &weights,
+        &ids,
+        0,
+        empty_caches(separate.config(), 5),
+    )
+    .0;
+    let b = step(
+        &stacked.build_graph().unwrap(),
+        &fused,
+        &ids,
+        0,
+        empty_caches(separate.config(), 5),
+    )
+    .0;
+    assert_eq!(a, b);
+}
