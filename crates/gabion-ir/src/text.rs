@@ -20,7 +20,7 @@
 //!
 //! For every verified graph `parse(print(g)) == g`, and printing what was parsed is idempotent.
 //!
-//! Here live the printer ([`print`]), the parser and its errors. The attributes of an operator are
+//! Here live the printer ([`mod@print`]), the parser and its errors. The attributes of an operator are
 //! its serde form, so nothing here knows any operator but `input`, `weight` and the leaves' need of
 //! a stated type.
 
