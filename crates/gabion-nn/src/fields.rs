@@ -137,6 +137,21 @@ impl<'a> Fields<'a> {
         self.size(field).unwrap_or(1)
     }
 
+    /// A positive size that must be there and is at most `most`, so that a wrong file cannot ask
+    /// for work without end; 1 stands in for it after a problem.
+    pub(crate) fn required_count(&mut self, field: &str, most: usize) -> usize {
+        let n = self.required_size(field);
+        if n <= most {
+            return n;
+        }
+        self.invalid(
+            field,
+            &format!("a positive integer up to {most}"),
+            &Value::from(n),
+        );
+        1
+    }
+
     /// A finite number, if present.
     pub(crate) fn number(&mut self, field: &str) -> Option<f64> {
         self.typed(field, "a finite number", |v| {
@@ -240,6 +255,8 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// No model has more layers.
+pub(crate) const MAX_LAYERS: usize = 4096;
 const SIZE: &str = "a positive integer";
 const POSITIVE: &str = "a positive number";
 

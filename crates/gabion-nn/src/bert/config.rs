@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::activation::Activation;
 use crate::causal_lm::{read_activation, read_dtype, refuse_quantized};
 use crate::error::ConfigErrors;
-use crate::fields::Fields;
+use crate::fields::{Fields, MAX_LAYERS};
 
 /// An encoder as its `config.json` describes it (the fields of transformers' BERT configuration).
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ impl BertConfig {
         let config = Self {
             vocab_size: f.required_size("vocab_size"),
             hidden_size,
-            n_layers: f.required_size("num_hidden_layers"),
+            n_layers: f.required_count("num_hidden_layers", MAX_LAYERS),
             heads,
             intermediate_size: f.required_size("intermediate_size"),
             activation: read_activation(&mut f, "gelu"),

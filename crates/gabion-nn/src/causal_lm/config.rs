@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::family::{Family, Window};
 use crate::activation::Activation;
 use crate::error::{ConfigErrors, ConfigProblem};
-use crate::fields::Fields;
+use crate::fields::{Fields, MAX_LAYERS};
 use crate::rope::{RopeConfig, RopeContext, read_rope};
 use crate::stack::dtype_by_name;
 
@@ -79,7 +79,7 @@ impl CausalLmConfig {
         let heads = f.required_size("num_attention_heads");
         let kv_heads = read_kv_heads(&mut f, family, heads);
         let head_dim = read_head_dim(&mut f, hidden_size, heads);
-        let n_layers = f.required_size("num_hidden_layers");
+        let n_layers = f.required_count("num_hidden_layers", MAX_LAYERS);
         let context_length = f.required_size("max_position_embeddings");
         refuse_quantized(&mut f);
         refuse_window(&mut f, family, n_layers, context_length);
@@ -194,15 +194,21 @@ fn read_kv_heads(f: &mut Fields<'_>, family: Family, heads: usize) -> usize {
 }
 
 fn read_head_dim(f: &mut Fields<'_>, hidden_size: usize, heads: usize) -> usize {
-    if let Some(head_dim) = f.size("head_dim") {
-        return head_dim;
-    }
-    if !hidden_size.is_multiple_of(heads) {
+    // The rotary tables have half as many entries.
+    const MOST: usize = 1 << 16;
+    let stated = f.size("head_dim");
+    if stated.is_none() && !hidden_size.is_multiple_of(heads) {
         let message =
             format!("{hidden_size} is no multiple of {heads} heads, and there is no `head_dim`");
         f.contradiction(&["hidden_size", "num_attention_heads"], message);
     }
-    (hidden_size / heads).max(1)
+    let head_dim = stated.unwrap_or(hidden_size / heads).max(1);
+    if head_dim <= MOST {
+        return head_dim;
+    }
+    let message = format!("a head of {head_dim} values; heads have at most {MOST}");
+    f.contradiction(&["head_dim", "hidden_size", "num_attention_heads"], message);
+    2
 }
 
 /// `hidden_act` by the table of [`Activation`].

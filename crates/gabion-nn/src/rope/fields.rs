@@ -256,6 +256,11 @@ fn read_longrope(
             rope.contradiction(&[field], message);
         }
     }
+    if original < 2 {
+        let message =
+            format!("a context of {original} has no logarithm to scale by: it must be at least 2");
+        rope.contradiction(&["original_max_position_embeddings"], message);
+    }
     let attention_factor = rope.positive("attention_factor");
     let factor = rope.positive("factor").unwrap_or(ratio);
     RopeScaling::LongRope {

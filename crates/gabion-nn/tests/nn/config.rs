@@ -178,6 +178,20 @@ fn contradictions_name_both_sides() {
 }
 
 #[test]
+fn sizes_that_would_never_end_are_refused() {
+    let found = refused(&with(
+        json!({"num_hidden_layers": 2_000_000_000, "head_dim": 2_000_000_000}),
+    ));
+    assert_eq!(
+        found,
+        [
+            "`head_dim` and `hidden_size` and `num_attention_heads` contradict: a head of 2000000000 values; heads have at most 65536",
+            "`num_hidden_layers`: expected a positive integer up to 4096, found 2000000000",
+        ]
+    );
+}
+
+#[test]
 fn quantised_folders_are_refused() {
     let found = refused(&with(
         json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}),
