@@ -170,7 +170,7 @@ fn contradictions_name_both_sides() {
         refused(&with(json!({"layer_types": ["full_attention"]}))),
         ["`layer_types` and `num_hidden_layers` contradict: 1 layer types for 2 layers"]
     );
-    let huge = with(json!({"vocab_size": 1u64 << 31, "hidden_size": 1u64 << 31}));
+    let huge = with(json!({"vocab_size": 1u64 << 31, "hidden_size": 1u64 << 31, "head_dim": 16}));
     assert_eq!(
         refused(&huge),
         ["`vocab_size` and `hidden_size` contradict: their product overflows the size of a tensor"]
