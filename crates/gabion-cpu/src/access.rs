@@ -147,11 +147,11 @@ impl Access {
         len: usize,
         mut f: impl FnMut(usize, isize, isize, usize),
     ) {
-        let Some((&(size, stride), outer)) = self.axes.split_last() else {
-            if len > 0 {
-                f(0, 0, 1, 1);
-            }
+        if len == 0 {
             return;
+        }
+        let Some((&(size, stride), outer)) = self.axes.split_last() else {
+            return f(0, 0, 1, 1);
         };
         let mut counters: SmallVec<[usize; 4]> = SmallVec::from_elem(0, outer.len());
         let (mut at, mut rest) = (start % size, start / size);
