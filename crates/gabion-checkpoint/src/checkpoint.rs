@@ -9,7 +9,7 @@ use gabion_tensor::{Bytes, DType, HostTensor};
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use crate::error::{CheckpointError, FileProblem, FirstBytes, TensorProblem};
+use crate::error::{CheckpointError, FieldProblem, FileProblem, FirstBytes, TensorProblem};
 use crate::gguf::{self, GgufFile, GgufMetadata, NameMap};
 use crate::nearest::nearest;
 use crate::safetensors::{SafetensorsHeader, ShardIndex};
@@ -147,12 +147,15 @@ impl Checkpoint {
             checkpoint.root = folder.to_path_buf();
             return Ok(checkpoint);
         }
-        let (files, ggufs) = list_folder(folder)?;
+        let (files, others) = list_folder(folder)?;
         if files.is_empty() {
-            let hint = match ggufs.first() {
-                Some(gguf) => {
+            let hint = match others.first() {
+                Some(gguf) if gguf.ends_with(".gguf") => {
                     format!("; it does hold `{gguf}`: name that file instead of the folder")
                 }
+                Some(pickle) => format!(
+                    "; it does hold `{pickle}`, a pickle, which is not read: save the model as safetensors"
+                ),
                 None => String::new(),
             };
             return Err(CheckpointError::file(
@@ -246,6 +249,20 @@ impl Checkpoint {
     }
 
     fn add_gguf_tensors(&mut self, path: &Path, file: &GgufFile) -> Result<(), CheckpointError> {
+        if let Some(parts) = file
+            .metadata
+            .size("split.count")?
+            .filter(|&parts| parts > 1)
+        {
+            let message = format!(
+                "says that this is one of {parts} files: merge them into one with the tool that split them"
+            );
+            return Err(CheckpointError::field(
+                path,
+                "split.count",
+                FieldProblem::Value(message),
+            ));
+        }
         let names = name_map(&file.metadata)?;
         for (stored_name, tensor) in &file.tensors {
             if names.is_some() && stored_name == gguf::ROPE_FACTORS {
@@ -535,10 +552,10 @@ fn name_map(metadata: &GgufMetadata) -> Result<Option<NameMap>, CheckpointError>
     Ok(NameMap::of(known, heads, kv_heads))
 }
 
-/// The safetensors files and the GGUF files of a folder, by name.
+/// The safetensors files of a folder, and then the GGUF files and the pickles, each by name.
 fn list_folder(folder: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
     let error = |source| CheckpointError::io(folder, "read", source);
-    let (mut safetensors, mut ggufs) = (Vec::new(), Vec::new());
+    let (mut safetensors, mut ggufs, mut pickles) = (Vec::new(), Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(error)? {
         let name = entry
             .map_err(error)?
@@ -549,10 +566,14 @@ fn list_folder(folder: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointEr
             safetensors.push(name);
         } else if name.ends_with(".gguf") {
             ggufs.push(name);
+        } else if name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth") {
+            pickles.push(name);
         }
     }
     safetensors.sort();
     ggufs.sort();
+    pickles.sort();
+    ggufs.extend(pickles);
     Ok((safetensors, ggufs))
 }
 

@@ -5,6 +5,23 @@
 //! - [`Tokenizer`] is read from `tokenizer.json` or built from GGUF metadata.
 //! - [`ModelFiles`] is a model on disk: a folder in the Hugging Face layout, or a GGUF file.
 //! - [`convert()`] writes a model in another format, dtype or layout.
+//!
+//! ```
+//! use std::path::Path;
+//! use gabion_checkpoint::Checkpoint;
+//! use gabion_tensor::Bytes;
+//!
+//! let header = br#"{"norm.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#;
+//! let mut file = (header.len() as u64).to_le_bytes().to_vec();
+//! file.extend(header);
+//! file.extend([1.5_f32, -2.0].iter().flat_map(|value| value.to_le_bytes()));
+//!
+//! let checkpoint = Checkpoint::from_bytes(Path::new("a.safetensors"), Bytes::from(file))?;
+//! assert_eq!(checkpoint.get("norm.weight")?.to_f32_vec().unwrap(), [1.5, -2.0]);
+//! let error = checkpoint.get("norm.weigth").unwrap_err().to_string();
+//! assert!(error.ends_with("is not in the checkpoint; the nearest names are `norm.weight`"));
+//! # Ok::<(), gabion_checkpoint::CheckpointError>(())
+//! ```
 
 mod atomic;
 mod checkpoint;

@@ -26,6 +26,8 @@ const COPIED: &[&str] = &[
     "merges.txt",
     "chat_template.jinja",
     "generation_config.json",
+    "hf_quant_config.json",
+    "quantize_config.json",
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",

@@ -17,12 +17,23 @@ const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 
-/// Adds the tokenizer of a folder, if it has one, padded to the rows of the embedding.
+/// Adds the ids of special tokens, and the tokenizer of a folder if it has one, padded to the rows of the embedding.
 pub(super) fn insert(
     model: &ModelFiles,
     vocab_size: usize,
     values: &mut IndexMap<String, GgufValue>,
 ) -> Result<(), CheckpointError> {
+    let ids = model.generation_ids()?;
+    let special = [
+        ("bos_token_id", ids.bos),
+        ("eos_token_id", ids.eos.first().copied()),
+        ("padding_token_id", ids.pad),
+    ];
+    for (key, id) in special {
+        if let Some(id) = id {
+            values.insert(format!("tokenizer.ggml.{key}"), GgufValue::U32(id));
+        }
+    }
     if !model.has_tokenizer() {
         return Ok(());
     }
@@ -47,9 +58,7 @@ pub(super) fn insert(
         "ggml.merges",
         GgufValue::Array(GgufArray::String(merges_of(path, &source)?)),
     );
-    let ids = model.generation_ids()?;
     let around = tokenizer.encode("", true)?;
-    let bos = around.first().copied();
     let (add_bos, add_eos) = match around.as_slice() {
         [] => (false, false),
         [one] if Some(*one) == ids.bos => (true, false),
@@ -67,16 +76,6 @@ pub(super) fn insert(
     };
     put("ggml.add_bos_token", GgufValue::Bool(add_bos));
     put("ggml.add_eos_token", GgufValue::Bool(add_eos));
-    let special = [
-        ("ggml.bos_token_id", ids.bos.or(bos.filter(|_| add_bos))),
-        ("ggml.eos_token_id", ids.eos.first().copied()),
-        ("ggml.padding_token_id", ids.pad),
-    ];
-    for (key, id) in special {
-        if let Some(id) = id {
-            put(key, GgufValue::U32(id));
-        }
-    }
     if let Some(template) = model.chat_template()? {
         put("chat_template", GgufValue::String(template.template));
     }

@@ -13,6 +13,7 @@ const FORMAT: &str = "GGUF";
 const MAGIC: &[u8] = b"GGUF";
 const ALIGNMENT_KEY: &str = "general.alignment";
 const DEFAULT_ALIGNMENT: u64 = 32;
+const MAX_ALIGNMENT: u64 = 1 << 30;
 /// ggml's own limit.
 const MAX_DIMS: u32 = 4;
 /// Arrays in arrays: files in the wild have none, and a file must not be able to exhaust the stack.
@@ -53,7 +54,7 @@ impl GgufFile {
         let n_values = cursor.u64("the metadata count")?;
         let values = read_metadata(&mut cursor, n_values)?;
         let metadata = GgufMetadata::new(path, values);
-        let alignment = alignment(&metadata)?;
+        let alignment = alignment(&metadata, MAX_ALIGNMENT)?;
         let raw = read_tensor_table(&mut cursor, n_tensors)?;
         let data_start = (cursor.at as u64).next_multiple_of(alignment);
         let tensors = place_tensors(path, raw, data_start, alignment, bytes.len() as u64)?;
@@ -205,19 +206,20 @@ fn read_array(
     })
 }
 
-fn alignment(metadata: &GgufMetadata) -> Result<u64, CheckpointError> {
+/// The alignment that the metadata asks for: a power of two up to `limit`.
+pub(super) fn alignment(metadata: &GgufMetadata, limit: u64) -> Result<u64, CheckpointError> {
     let Some(value) = metadata.get(ALIGNMENT_KEY) else {
         return Ok(DEFAULT_ALIGNMENT);
     };
     match value.as_u64() {
-        Some(it) if it.is_power_of_two() && it <= 1 << 30 => Ok(it),
+        Some(it) if it.is_power_of_two() && it <= limit => Ok(it),
         _ => Err(CheckpointError::field(
             &metadata.path,
             ALIGNMENT_KEY,
-            FieldProblem::Type {
-                expected: "a power of two up to 2^30",
-                found: value.describe(),
-            },
+            FieldProblem::Value(format!(
+                "is {}, expected a power of two up to {limit}",
+                value.describe()
+            )),
         )),
     }
 }
@@ -335,11 +337,12 @@ fn place_tensors(
                 found: data_len,
             });
         }
+        // Both ends are at most the length of a file that is in memory, but for an empty tensor behind its last byte.
+        let at = |offset: u64| (data_start + offset).min(file_len) as usize;
         let placed = GgufTensor {
             stored: tensor.stored,
             shape: tensor.shape,
-            // Both are at most the length of a file that is in memory.
-            range: (data_start + begin) as usize..(data_start + end) as usize,
+            range: at(begin)..at(end),
         };
         if tensors.contains_key(&tensor.name) {
             return fail(TensorProblem::Duplicate);

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use indexmap::IndexSet;
 
+use super::read::alignment;
 use super::value::{GgufArray, GgufMetadata, GgufValue};
 use crate::atomic;
-use crate::error::{CheckpointError, FieldProblem, FileProblem, TensorProblem};
+use crate::error::{CheckpointError, FileProblem, TensorProblem};
 use crate::sink::{TensorDecl, TensorSink};
 use crate::stored::GgmlType;
+
+/// Padding is written in memory, so it stays small.
+const MAX_ALIGNMENT: u64 = 1 << 16;
 
 /// Writes a GGUF v3 file: the metadata and the tensors in the order given, data aligned as `general.alignment` says (32 if
 /// it is absent).
@@ -24,7 +28,7 @@ pub fn write_gguf(
     tensors: &[TensorDecl<GgmlType>],
     mut produce: impl FnMut(usize, &mut TensorSink<'_>) -> Result<(), CheckpointError>,
 ) -> Result<(), CheckpointError> {
-    let alignment = alignment(path, metadata)?;
+    let alignment = alignment(metadata, MAX_ALIGNMENT)?;
     let sizes = sizes(path, tensors)?;
     let header = header(metadata, tensors, &sizes, alignment);
     atomic::write_file(path, |out| {
@@ -39,23 +43,6 @@ pub fn write_gguf(
         }
         Ok(())
     })
-}
-
-fn alignment(path: &Path, metadata: &GgufMetadata) -> Result<u64, CheckpointError> {
-    let Some(value) = metadata.get("general.alignment") else {
-        return Ok(32);
-    };
-    match value.as_u64() {
-        Some(it) if it.is_power_of_two() && it <= 1 << 30 => Ok(it),
-        _ => Err(CheckpointError::field(
-            path,
-            "general.alignment",
-            FieldProblem::Type {
-                expected: "a power of two up to 2^30",
-                found: value.describe(),
-            },
-        )),
-    }
 }
 
 fn sizes(path: &Path, tensors: &[TensorDecl<GgmlType>]) -> Result<Vec<u64>, CheckpointError> {

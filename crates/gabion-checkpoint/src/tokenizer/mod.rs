@@ -4,7 +4,9 @@
 mod from_gguf;
 mod pre;
 mod stream;
+mod template;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use tokenizers::utils::truncation::TruncationDirection;
@@ -44,7 +46,8 @@ impl Tokenizer {
     /// The file cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, CheckpointError> {
         let text = json::read_text(path)?;
-        let inner = text.parse::<Inner>().map_err(|error| {
+        template::check(path, &text)?;
+        let inner = guarded(path, || text.parse::<Inner>())?.map_err(|error| {
             CheckpointError::tokenizer(path, format!("not a `tokenizer.json`: {error}"))
         })?;
         Self::new(path, inner)
@@ -56,7 +59,8 @@ impl Tokenizer {
     /// # Errors
     /// A key that is missing or of another type, a model or a pre-tokenizer that is not known, lists that do not fit.
     pub fn from_gguf(metadata: &GgufMetadata) -> Result<Self, CheckpointError> {
-        Self::new(metadata.path(), from_gguf::build(metadata)?)
+        let inner = guarded(metadata.path(), || from_gguf::build(metadata))??;
+        Self::new(metadata.path(), inner)
     }
 
     fn new(path: &Path, mut inner: Inner) -> Result<Self, CheckpointError> {
@@ -73,6 +77,14 @@ impl Tokenizer {
         })
     }
 
+    /// A call of the tokenizers crate: its errors and its panics are errors here.
+    fn guarded<T>(
+        &self,
+        call: impl FnOnce() -> tokenizers::Result<T>,
+    ) -> Result<T, CheckpointError> {
+        guarded(&self.path, call)?.map_err(|error| self.fail(&error))
+    }
+
     fn fail(&self, error: &dyn std::fmt::Display) -> CheckpointError {
         CheckpointError::tokenizer(&self.path, error.to_string())
     }
@@ -83,10 +95,7 @@ impl Tokenizer {
     /// # Errors
     /// The text has something that the vocabulary cannot express.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, CheckpointError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special)
-            .map_err(|error| self.fail(&error))?;
+        let encoding = self.guarded(|| self.inner.encode_fast(text, add_special))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -100,10 +109,7 @@ impl Tokenizer {
         text: &str,
         max_len: usize,
     ) -> Result<TruncatedIds, CheckpointError> {
-        let mut encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|error| self.fail(&error))?;
+        let mut encoding = self.guarded(|| self.inner.encode_fast(text, false))?;
         let n_special = self
             .inner
             .get_post_processor()
@@ -115,10 +121,7 @@ impl Tokenizer {
         })?;
         let length = encoding.get_ids().len();
         encoding.truncate(room, 0, TruncationDirection::Right);
-        let whole = self
-            .inner
-            .post_process(encoding, None, true)
-            .map_err(|error| self.fail(&error))?;
+        let whole = self.guarded(|| self.inner.post_process(encoding, None, true))?;
         Ok(TruncatedIds {
             ids: whole.get_ids().to_vec(),
             dropped: length.saturating_sub(room),
@@ -130,9 +133,7 @@ impl Tokenizer {
     /// # Errors
     /// The decoder refuses.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, CheckpointError> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|error| self.fail(&error))
+        self.guarded(|| self.inner.decode(ids, skip_special))
     }
 
     /// Starts decoding ids that come one by one.
@@ -169,4 +170,16 @@ impl Tokenizer {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The tokenizers crate takes some files at their word and panics later. `template` refuses what is known to do so; this makes
+/// an error of the rest.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, CheckpointError> {
+    // After a panic nothing of the call is used again: it only reads the tokenizer, whose caches are locks of their own.
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        CheckpointError::tokenizer(
+            path,
+            "contradicts itself, and the text could not be processed",
+        )
+    })
 }

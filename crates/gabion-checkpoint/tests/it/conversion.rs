@@ -396,6 +396,9 @@ fn a_folder_becomes_a_gguf_file_and_comes_back() {
         "tie_word_embeddings",
         "torch_dtype",
         "model_type",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
     ] {
         assert_eq!(a[field], b[field], "{field}");
     }

@@ -296,7 +296,7 @@ fn metadata_that_lies() {
         .refused(0, "the value of `k` is not UTF-8");
     for bad in [0_u32, 3, 1 << 31] {
         let raw = Raw::default().pair("general.alignment", 4, &bad.to_le_bytes());
-        raw.refused(0, "expected a power of two up to 2^30");
+        raw.refused(0, "expected a power of two up to 1073741824");
     }
 }
 
@@ -363,6 +363,28 @@ fn heads_that_do_not_divide_the_rows_are_refused() {
     let error = Checkpoint::open(&file).unwrap_err().to_string();
     assert!(
         error.contains("tensor `blk.0.attn_q.weight`: has shape [16, 16], expected rows in 16 heads of an even width"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_tensor_may_end_the_file() {
+    let mut bytes = Raw::default().tensor("w", &[4, 0], 0, 0).bytes(0);
+    bytes.truncate(24 + 8 + 1 + 4 + 16 + 4 + 8);
+    let checkpoint = Checkpoint::from_bytes(path(), Bytes::from(bytes)).unwrap();
+    assert_eq!(checkpoint.get("w").unwrap().shape(), [0, 4]);
+}
+
+#[test]
+fn a_part_of_a_split_model_says_so() {
+    let bytes = Raw::default()
+        .pair("split.count", 2, &3_u16.to_le_bytes())
+        .bytes(0);
+    let error = Checkpoint::from_bytes(path(), Bytes::from(bytes))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`split.count` says that this is one of 3 files"),
         "{error}"
     );
 }

@@ -158,6 +158,14 @@ fn a_folder_without_a_checkpoint_says_what_was_looked_for() {
         error.contains("holds no checkpoint: expected `model.safetensors`"),
         "{error}"
     );
+    fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+    let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "`pytorch_model.bin`, a pickle, which is not read: save the model as safetensors"
+        ),
+        "{error}"
+    );
     fs::write(folder.path().join("x.gguf"), "").unwrap();
     let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
     assert!(

@@ -316,6 +316,35 @@ fn a_tokenizer_survives_tokenizer_json() {
     );
 }
 
+#[test]
+fn a_tokenizer_json_that_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let good = tokenizer(&[("tokenizer.ggml.add_bos_token", Some(GgufValue::Bool(true)))])
+        .to_json()
+        .unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let refused = |text: &str, expected: &str| {
+        std::fs::write(&path, text).unwrap();
+        let error = Tokenizer::from_file(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(expected),
+            "expected `{expected}` in: {error}"
+        );
+    };
+    refused(&good[..good.len() / 2], "tokenizer.json: not valid JSON");
+    json["post_processor"]["special_tokens"] = serde_json::json!({});
+    refused(
+        &json.to_string(),
+        "`post_processor` uses the token `<|end|>`, which its `special_tokens` do not have",
+    );
+    json["post_processor"]["single"] = serde_json::json!([{"Sequence": {"id": "B", "type_id": 0}}]);
+    refused(
+        &json.to_string(),
+        "`post_processor` puts a second text into the template of one text",
+    );
+}
+
 fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
     let mut stream = tokenizer.stream(false);
     let pieces: Vec<String> = ids
@@ -353,12 +382,18 @@ fn a_stream_waits_for_whole_characters() {
     assert_eq!(pieces.concat() + &rest, "the é her");
 }
 
+/// A byte-level tokenizer and one of sentencepiece, built once.
+fn both_kinds() -> &'static [Tokenizer; 2] {
+    static BOTH: std::sync::OnceLock<[Tokenizer; 2]> = std::sync::OnceLock::new();
+    BOTH.get_or_init(|| [byte_tokenizer(), sentencepiece(&[])])
+}
+
 proptest! {
     #[test]
     fn a_stream_gives_the_whole_text(text in "\\PC{0,12}") {
-        for tokenizer in [byte_tokenizer(), sentencepiece(&[])] {
+        for tokenizer in both_kinds() {
             let ids = tokenizer.encode(&text, false).unwrap();
-            let (pieces, rest) = streamed(&tokenizer, &ids);
+            let (pieces, rest) = streamed(tokenizer, &ids);
             prop_assert_eq!(pieces.concat() + &rest, tokenizer.decode(&ids, false).unwrap());
             for piece in pieces {
                 let broken = char::REPLACEMENT_CHARACTER;
@@ -369,8 +404,8 @@ proptest! {
 
     #[test]
     fn any_ids_can_be_streamed(ids in prop::collection::vec(0_u32..300, 0..40)) {
-        let tokenizer = byte_tokenizer();
-        let (pieces, rest) = streamed(&tokenizer, &ids);
+        let tokenizer = &both_kinds()[0];
+        let (pieces, rest) = streamed(tokenizer, &ids);
         prop_assert_eq!(pieces.concat() + &rest, tokenizer.decode(&ids, false).unwrap());
     }
 }
