@@ -1,1 +1,60 @@
-//! The facade (prelude, Engine) and the gabion program.
+//! Gabion builds neural-network graphs in code, compiles them, and runs them: the facade over its
+//! crates. Start with [`prelude`], [`Engine`], [`LanguageModel`] and [`SentenceEncoder`].
+//!
+//! A stacked linear layer by hand:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use gabion::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let layer = StackedLinear::new(StackedLinearConfig::new(4, [("q_proj", 4), ("k_proj", 2), ("v_proj", 2)]))?;
+//! let b = Builder::new("qkv");
+//! let x = b.input("x", "f32[tokens, 4]".parse()?);
+//! b.output("y", layer.forward(&Scope::root(&b), x));
+//! let graph = b.finish()?;
+//!
+//! let mut weights = BTreeMap::new();
+//! for (name, rows) in [("q_proj", 4), ("k_proj", 2), ("v_proj", 2)] {
+//!     weights.insert(format!("{name}.weight"), HostTensor::from_slice(&[rows, 4], &vec![0.5f32; rows * 4])?);
+//! }
+//! let compiled = Engine::cpu()?.compile(&graph, &weights)?;
+//! let x = HostTensor::from_slice(&[1, 4], &[1.0f32, 2.0, 3.0, 4.0])?;
+//! let outputs = compiled.run(&[("x", &x)])?;
+//! assert_eq!(outputs[0].1.as_slice::<f32>()?, &[5.0; 8]);
+//! // Three tensors, one matrix product, and no concat at run time:
+//! assert_eq!(compiled.plan().weights[0].parts.len(), 3);
+//! assert_eq!(compiled.plan().steps.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod encoder;
+pub mod engine;
+pub mod language_model;
+pub mod presets;
+pub mod sampling;
+
+pub use encoder::{Embeddings, SentenceEncoder};
+pub use engine::{CheckpointWeights, Compiled, Engine, EngineError};
+pub use language_model::{Generator, LanguageModel, ModelError};
+pub use sampling::{Sampler, Sampling};
+
+pub use gabion_checkpoint as checkpoint;
+pub use gabion_cpu as cpu;
+pub use gabion_ir as ir;
+pub use gabion_lower as lower;
+pub use gabion_nn as nn;
+pub use gabion_plan as plan;
+pub use gabion_tensor as tensor;
+
+/// What most programs import.
+pub mod prelude {
+    pub use crate::{Compiled, Engine, LanguageModel, Sampler, Sampling, SentenceEncoder};
+    pub use gabion_checkpoint::{Checkpoint, ModelFiles};
+    pub use gabion_ir::{Builder, Graph, TensorValue};
+    pub use gabion_lower::{LowerOptions, lower};
+    pub use gabion_nn::{CausalLm, Linear, Scope, StackedLinear, StackedLinearConfig};
+    pub use gabion_plan::{Plan, Session};
+    pub use gabion_tensor::{DType, Dim, HostTensor, Shape, TensorType};
+}
