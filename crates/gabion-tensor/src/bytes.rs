@@ -209,3 +209,72 @@ impl fmt::Debug for Bytes {
         write!(f, "Bytes({kind}, {} bytes)", self.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_bytes_are_aligned() {
+        for len in [0, 1, 63, 64, 65, 1000] {
+            let bytes = Bytes::from(vec![7u8; len]);
+            assert_eq!(bytes.as_ptr() as usize % 64, 0);
+            assert_eq!(&*bytes, vec![7; len]);
+        }
+    }
+
+    #[test]
+    fn slices_share_and_are_checked() {
+        let bytes = Bytes::from((0..100).collect::<Vec<u8>>());
+        let inner = bytes.slice(10..50).unwrap().slice(5..8).unwrap();
+        assert_eq!(&*inner, &[15, 16, 17]);
+        assert_eq!(inner.as_ptr(), bytes[15..].as_ptr());
+        assert!(bytes.slice(100..100).unwrap().is_empty());
+        let error = inner.slice(2..4).unwrap_err();
+        assert_eq!(error.to_string(), "bytes 2..4 of 3");
+        let (start, end) = (3, 2);
+        assert!(inner.slice(start..end).is_err());
+    }
+
+    #[test]
+    fn writing_copies_what_is_shared() {
+        let mut bytes = Bytes::from(vec![1, 2, 3]);
+        let address = bytes.as_ptr();
+        bytes.to_mut()[0] = 9;
+        assert_eq!((bytes.as_ptr(), bytes[0]), (address, 9));
+        let before = bytes.clone();
+        bytes.to_mut()[1] = 8;
+        assert_eq!((&*before, &*bytes), (&[9, 2, 3][..], &[9, 8, 3][..]));
+        let mut part = bytes.slice(1..3).unwrap();
+        part.to_mut()[0] = 0;
+        assert_eq!((&*part, &*bytes), (&[0, 3][..], &[9, 8, 3][..]));
+    }
+
+    #[test]
+    fn mapped_files_read_again_after_their_pages_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        let content: Vec<u8> = (0..20_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let bytes = Bytes::map_file(&path).unwrap();
+        assert!(bytes.is_mapped());
+        let part = bytes.slice(5000..15_001).unwrap();
+        part.advise_dontneed();
+        assert_eq!(&*part, &content[5000..15_001]);
+        let mut copy = part.clone();
+        copy.to_mut()[0] ^= 1;
+        assert!(!copy.is_mapped());
+        assert_eq!(&*bytes, content);
+    }
+
+    #[test]
+    fn empty_and_missing_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("empty");
+        std::fs::write(&path, []).unwrap();
+        let empty = Bytes::map_file(&path).unwrap();
+        empty.advise_dontneed();
+        assert!(empty.is_empty());
+        assert!(Bytes::map_file(&dir.path().join("none")).is_err());
+    }
+}

@@ -288,3 +288,93 @@ impl FromStr for DType {
 }
 
 serde_as_text!(DType, "the name of a dtype");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        for dtype in DType::all() {
+            assert_eq!(dtype.name().parse(), Ok(dtype));
+            let json = serde_json::to_string(&dtype).unwrap();
+            assert_eq!(json, format!("\"{dtype}\""));
+            assert_eq!(serde_json::from_str::<DType>(&json).unwrap(), dtype);
+        }
+        let error = "float32".parse::<DType>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("unknown dtype `float32`; known: bool, i8,")
+                && error.ends_with("q8_0"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn kinds_do_not_overlap() {
+        for dtype in DType::all() {
+            let kinds = [
+                dtype.is_bool(),
+                dtype.is_signed_int(),
+                dtype.is_unsigned_int(),
+                dtype.is_float(),
+                dtype.is_block(),
+            ];
+            assert_eq!(kinds.iter().filter(|&&kind| kind).count(), 1, "{dtype}");
+            assert_eq!(
+                dtype.is_int(),
+                dtype.is_signed_int() || dtype.is_unsigned_int()
+            );
+            assert_eq!(dtype.size_bytes().is_none(), dtype.is_block());
+        }
+    }
+
+    #[test]
+    fn promotion_keeps_every_value() {
+        use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32};
+        let cases = [
+            (I8, F16, Some(F16)),
+            (U8, I16, Some(I16)),
+            (Bool, I8, Some(I8)),
+            (Bool, BF16, Some(BF16)),
+            (F16, F32, Some(F32)),
+            (BF16, F32, Some(F32)),
+            (U8, BF16, Some(BF16)),
+            (I16, F32, Some(F32)),
+            (I32, F64, Some(F64)),
+            (U32, I64, Some(I64)),
+            (U8, U16, Some(U16)),
+            (F16, BF16, None),
+            (I32, F16, None),
+            (I16, F16, None),
+            (I16, BF16, None),
+            (I32, F32, None),
+            (I64, F32, None),
+            (I64, F64, None),
+            (I8, U8, None),
+            (U32, I32, None),
+            (F32, DType::Block(BlockFormat::Q8_0), None),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(DType::promote(a, b), expected, "{a} {b}");
+            assert_eq!(DType::promote(b, a), expected, "{b} {a}");
+        }
+        for dtype in DType::PLAIN {
+            assert_eq!(DType::promote(dtype, dtype), Some(dtype));
+        }
+    }
+
+    #[test]
+    fn sizes_count_blocks_and_refuse_overflow() {
+        let q8_0 = DType::Block(BlockFormat::Q8_0);
+        assert_eq!(DType::F32.bytes_for(&[]), Some(4));
+        assert_eq!(DType::BF16.bytes_for(&[3, 5]), Some(30));
+        assert_eq!(DType::F64.bytes_for(&[0, 5]), Some(0));
+        assert_eq!(q8_0.bytes_for(&[3, 64]), Some(3 * 2 * 34));
+        assert_eq!(q8_0.bytes_for(&[3, 0]), Some(0));
+        assert_eq!(q8_0.bytes_for(&[64, 3]), None);
+        assert_eq!(q8_0.bytes_for(&[]), None);
+        assert_eq!(DType::U8.bytes_for(&[usize::MAX, 2]), None);
+        assert_eq!(DType::U16.bytes_for(&[usize::MAX / 2 + 1]), None);
+        assert_eq!(DType::U8.bytes_for(&[usize::MAX, 2, 0]), None);
+    }
+}

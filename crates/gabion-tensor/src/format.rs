@@ -4,6 +4,8 @@ mod bf16;
 mod blocks32;
 mod f16;
 mod f32;
+#[cfg(test)]
+mod golden;
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,7 +86,11 @@ impl Format {
         Ok(())
     }
 
-    /// Writes numbers as GGML's reference quantisers do, bit for bit on finite values.
+    /// Writes numbers as GGML's reference quantisers do, bit for bit on finite values whose scale fits f16.
+    ///
+    /// What has no such answer is clipped: a block format takes NaN as zero and infinities as the largest finite value, and a scale or
+    /// minimum beyond f16's range as its largest finite value, so that nothing decodes to NaN.
+    ///
     ///
     /// # Errors
     /// If `out` is not the whole blocks of `values.len()` values.
@@ -207,3 +213,163 @@ impl FromStr for BlockFormat {
 }
 
 serde_as_text!(BlockFormat, "the name of a block format");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_found_by_name_and_gguf_type() {
+        for format in Format::all() {
+            assert_eq!(Format::by_name(format.name), Some(*format));
+            assert_eq!(
+                format.gguf_type.and_then(Format::by_gguf_type),
+                Some(*format)
+            );
+            assert_eq!(format.dtype.format(), Some(*format));
+            assert_eq!(format.dtype.name(), format.name);
+            assert_eq!(format.dtype.block_elems(), format.block_elems);
+            assert_eq!(format.dtype.block_bytes(), format.block_bytes);
+        }
+        assert_eq!(Format::by_name("q9_9"), None);
+        assert_eq!(Format::by_gguf_type(4), None);
+        assert_eq!(DType::I32.format(), None);
+        assert_eq!("q5_1".parse(), Ok(BlockFormat::Q5_1));
+        assert!("f32".parse::<BlockFormat>().is_err());
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        let q4_0 = BlockFormat::Q4_0.format();
+        let mut out = [0.0; 64];
+        assert!(q4_0.decode(&[0; 36], &mut out).is_ok());
+        for (bytes, values) in [(36, 32), (35, 64), (18, 18), (0, 32)] {
+            let error = q4_0
+                .decode(&vec![0; bytes], &mut out[..values])
+                .unwrap_err();
+            assert_eq!((error.bytes, error.values), (bytes, values));
+        }
+        assert!(q4_0.encode(&out[..31], &mut [0; 18]).is_err());
+        assert!(q4_0.encode(&[], &mut []).is_ok());
+    }
+
+    #[test]
+    fn every_half_is_decoded_exactly() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let mut f16s = vec![0.0; 1 << 16];
+        Format::by_name("f16")
+            .unwrap()
+            .decode(&bytes, &mut f16s)
+            .unwrap();
+        for (bits, &found) in (0..=u16::MAX).zip(&f16s) {
+            let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+            let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+            match (exponent, fraction) {
+                (31, 0.0) => assert_eq!(found, sign * f32::INFINITY),
+                (31, _) => assert!(found.is_nan()),
+                (0, _) => assert_eq!(
+                    found.to_bits(),
+                    (sign * fraction * 2f32.powi(-24)).to_bits()
+                ),
+                _ => assert_eq!(found, sign * (1024.0 + fraction) * 2f32.powi(exponent - 25)),
+            }
+        }
+        let mut bf16s = vec![0.0; 1 << 16];
+        Format::by_name("bf16")
+            .unwrap()
+            .decode(&bytes, &mut bf16s)
+            .unwrap();
+        for (bits, &found) in (0..=u16::MAX).zip(&bf16s) {
+            assert_eq!(found.to_bits(), u32::from(bits) << 16);
+        }
+    }
+
+    #[test]
+    fn plain_floats_survive_encoding() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        for name in ["f16", "bf16"] {
+            let format = Format::by_name(name).unwrap();
+            let (mut values, mut back) = (vec![0.0; 1 << 16], vec![0; 1 << 17]);
+            format.decode(&bytes, &mut values).unwrap();
+            format.encode(&values, &mut back).unwrap();
+            for (bits, (x, stored)) in (0..=u16::MAX).zip(values.iter().zip(back.as_chunks().0)) {
+                let stored = u16::from_le_bytes(*stored);
+                // A signalling NaN comes back quiet.
+                let quiet = if name == "f16" { 0x200 } else { 0x40 };
+                let same = stored == bits || x.is_nan() && stored == bits | quiet;
+                assert!(same, "{name} {bits:#x} {stored:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn block_formats_never_decode_to_nan() {
+        let awkward = [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN,
+            1e-45,
+            -1e-45,
+            1e-8,
+            0.0,
+            -0.0,
+            70000.0,
+            1e9,
+        ];
+        for format in BlockFormat::ALL.map(BlockFormat::format) {
+            for (i, &a) in awkward.iter().enumerate() {
+                for &b in &awkward[i..] {
+                    let values: Vec<f32> =
+                        (0..32).map(|j| if j % 3 == 0 { a } else { b }).collect();
+                    let (mut bytes, mut back) = (vec![0; format.block_bytes], vec![0.0f32; 32]);
+                    format.encode(&values, &mut bytes).unwrap();
+                    format.decode(&bytes, &mut back).unwrap();
+                    assert!(
+                        back.iter().all(|x| x.is_finite()),
+                        "{format:?} of {a} and {b}: {back:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_beyond_the_scale_are_clipped_to_it() {
+        let mut values = [0.0f32; 32];
+        values[3] = f32::INFINITY;
+        values[4] = f32::NEG_INFINITY;
+        let (mut bytes, mut back) = ([0; 34], [0.0; 32]);
+        let q8_0 = BlockFormat::Q8_0.format();
+        q8_0.encode(&values, &mut bytes).unwrap();
+        q8_0.decode(&bytes, &mut back).unwrap();
+        assert_eq!(
+            back[..5],
+            [0.0, 0.0, 0.0, 127.0 * 65504.0, -127.0 * 65504.0]
+        );
+    }
+
+    #[test]
+    fn errors_are_within_half_a_step() {
+        let values: Vec<f32> = (0..32)
+            .map(|i| ((i * 37) % 32) as f32 / 7.0 - 2.0)
+            .collect();
+        // The largest magnitude is 17/7, the extent 31/7; a little more than half a step, since the scale is rounded too.
+        for (name, step) in [
+            ("q4_0", 17.0 / 7.0 / 8.0),
+            ("q4_1", 31.0 / 7.0 / 15.0),
+            ("q5_0", 17.0 / 7.0 / 16.0),
+            ("q5_1", 31.0 / 7.0 / 31.0),
+            ("q8_0", 17.0 / 7.0 / 127.0),
+        ] {
+            let format = Format::by_name(name).unwrap();
+            let (mut bytes, mut back) = (vec![0; format.block_bytes], vec![0.0f32; 32]);
+            format.encode(&values, &mut bytes).unwrap();
+            format.decode(&bytes, &mut back).unwrap();
+            for (x, y) in values.iter().zip(&back) {
+                assert!((x - y).abs() <= 0.51 * step, "{name}: {x} became {y}");
+            }
+        }
+    }
+}

@@ -374,3 +374,198 @@ fn decode_blocks<T: CastFromAny>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::Bool;
+    use half::{bf16, f16};
+
+    fn sample() -> HostTensor {
+        HostTensor::from_slice(&[2, 3], &[1.0f32, -2.5, 3.0, 0.0, f32::NAN, 1e9]).unwrap()
+    }
+
+    #[test]
+    fn bytes_have_to_fit() {
+        let error = HostTensor::new(DType::F32, &[2, 3], vec![0; 23]).unwrap_err();
+        assert_eq!(error.to_string(), "f32[2, 3] takes 24 bytes, found 23");
+        let q4_0 = DType::Block(BlockFormat::Q4_0);
+        assert!(HostTensor::new(q4_0, &[2, 64], vec![0; 72]).is_ok());
+        assert!(matches!(
+            HostTensor::new(q4_0, &[64, 2], vec![0; 72]),
+            Err(TensorError::NoSize { .. })
+        ));
+        assert!(matches!(
+            HostTensor::zeros(DType::F32, &[usize::MAX, 8]),
+            Err(TensorError::NoSize { .. })
+        ));
+        assert!(matches!(
+            HostTensor::from_slice(&[3], &[1u8, 2]),
+            Err(TensorError::ValueCount {
+                expected: 3,
+                found: 2,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn bools_are_checked_when_made() {
+        let error = HostTensor::new(DType::Bool, &[3], vec![0, 1, 2]).unwrap_err();
+        assert_eq!(error, TensorError::BoolByte { index: 2, value: 2 });
+        assert!(HostTensor::from_slice(&[1], &[Bool(7)]).is_err());
+        assert_eq!(HostTensor::scalar(Bool(7)).bytes(), [1]);
+        assert_eq!(HostTensor::full(&[2], Bool(7)).unwrap().bytes(), [1, 1]);
+    }
+
+    #[test]
+    fn views_check_the_dtype() {
+        let x = sample();
+        assert_eq!(x.as_slice::<f32>().unwrap()[1], -2.5);
+        assert_eq!(x.as_slice::<f32>().unwrap().as_ptr() as usize % 64, 0);
+        let error = x.as_slice::<u32>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the tensor is f32, read as u32; cast it first"
+        );
+        assert!(x.to_vec::<f64>().is_err());
+        let scalar = HostTensor::scalar(f16::ONE);
+        assert_eq!(
+            (scalar.rank(), scalar.numel(), scalar.bytes().len()),
+            (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn misaligned_bytes_are_copied_on_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        let values = [1.5f32, -2.0, 3.25];
+        let mut file = vec![0xAA];
+        file.extend(bytemuck::cast_slice::<f32, u8>(&values));
+        std::fs::write(&path, &file).unwrap();
+        let bytes = Bytes::map_file(&path).unwrap().slice(1..13).unwrap();
+        let mut x = HostTensor::new(DType::F32, &[3], bytes).unwrap();
+        assert_eq!(
+            x.as_slice::<f32>(),
+            Err(TensorError::Misaligned {
+                dtype: DType::F32,
+                align: 4
+            })
+        );
+        assert_eq!(x.to_vec::<f32>().unwrap(), values);
+        assert_eq!(x.to_f64_vec().unwrap(), [1.5, -2.0, 3.25]);
+        assert_eq!(x.cast(DType::BF16).unwrap().to_f32_vec().unwrap(), values);
+        x.as_mut_slice::<f32>().unwrap()[0] = 9.0;
+        assert_eq!(x.as_slice::<f32>().unwrap(), [9.0, -2.0, 3.25]);
+        assert_eq!(std::fs::read(&path).unwrap(), file);
+    }
+
+    #[test]
+    fn clones_and_rows_share_until_written() {
+        let mut x = sample();
+        let before = x.clone();
+        assert_eq!(x.bytes().as_ptr(), before.bytes().as_ptr());
+        let row = x.rows(1..2).unwrap();
+        assert_eq!(
+            (row.shape(), row.bytes().as_ptr()),
+            (&[1, 3][..], x.bytes()[12..].as_ptr())
+        );
+        x.as_mut_slice::<f32>().unwrap()[0] = 5.0;
+        assert_eq!(before.as_slice::<f32>().unwrap()[0], 1.0);
+    }
+
+    #[test]
+    fn rows_of_blocks_and_edges() {
+        let q8_0 = DType::Block(BlockFormat::Q8_0);
+        let x = HostTensor::zeros(q8_0, &[3, 64]).unwrap();
+        assert_eq!(x.rows(1..3).unwrap().bytes().len(), 2 * 68);
+        let flat = HostTensor::zeros(q8_0, &[96]).unwrap();
+        assert_eq!(flat.rows(32..96).unwrap().bytes().len(), 68);
+        assert!(matches!(flat.rows(16..96), Err(TensorError::Rows { .. })));
+        assert!(x.rows(2..4).is_err());
+        assert!(HostTensor::scalar(1u8).rows(0..0).is_err());
+        assert_eq!(x.rows(3..3).unwrap().numel(), 0);
+        let empty = HostTensor::zeros(DType::F32, &[0, 4]).unwrap();
+        assert_eq!(empty.rows(0..0).unwrap().shape(), [0, 4]);
+        let thin = HostTensor::zeros(DType::F32, &[4, 0]).unwrap();
+        assert_eq!(thin.rows(1..3).unwrap().shape(), [2, 0]);
+    }
+
+    #[test]
+    fn reshape_keeps_the_elements() {
+        let x = sample();
+        assert_eq!(x.reshape(&[3, 2]).unwrap().shape(), [3, 2]);
+        let error = x.reshape(&[4]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot reshape [2, 3] to [4]: 4 elements, expected 6"
+        );
+        let q4_0 = HostTensor::zeros(DType::Block(BlockFormat::Q4_0), &[2, 32]).unwrap();
+        assert!(q4_0.reshape(&[1, 64]).is_ok());
+        assert!(q4_0.reshape(&[4, 16]).is_err());
+    }
+
+    #[test]
+    fn every_plain_pair_casts() {
+        for from in DType::PLAIN {
+            for to in DType::PLAIN {
+                let x = HostTensor::from_slice(&[2], &[0i64, 1])
+                    .unwrap()
+                    .cast(from)
+                    .unwrap();
+                let y = x.cast(to).unwrap();
+                assert_eq!(
+                    (y.dtype(), y.to_i64_vec().unwrap()),
+                    (to, vec![0, 1]),
+                    "{from} to {to}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn casts_round_and_saturate() {
+        let x = sample();
+        assert_eq!(
+            x.cast(DType::I8).unwrap().to_vec::<i8>().unwrap(),
+            [1, -2, 3, 0, 0, 127]
+        );
+        assert_eq!(x.cast(DType::Bool).unwrap().bytes(), [1, 1, 1, 0, 1, 1]);
+        let half = x.cast(DType::F16).unwrap();
+        assert_eq!(half.as_slice::<f16>().unwrap()[5], f16::INFINITY);
+        assert!(half.bitwise_eq(&half.clone()) && !half.bitwise_eq(&x));
+        let y = HostTensor::from_slice(&[1], &[1.00390625f32])
+            .unwrap()
+            .cast(DType::BF16)
+            .unwrap();
+        assert_eq!(y.as_slice::<bf16>().unwrap(), [bf16::ONE]);
+    }
+
+    #[test]
+    fn blocks_cast_to_floats_and_back() {
+        let values: Vec<f32> = (0..4096).map(|i| ((i * 31) % 255) as f32 - 127.0).collect();
+        let x = HostTensor::from_slice(&[2, 2048], &values).unwrap();
+        let q8_0 = DType::Block(BlockFormat::Q8_0);
+        let coded = x.cast(q8_0).unwrap();
+        assert_eq!(coded.bytes().len(), 4096 / 32 * 34);
+        let format = BlockFormat::Q8_0.format();
+        let mut expected = vec![0.0; 4096];
+        format.decode(coded.bytes(), &mut expected).unwrap();
+        assert_eq!(coded.to_f32_vec().unwrap(), expected);
+        let wide = coded.cast(DType::F64).unwrap();
+        assert_eq!(wide.to_f32_vec().unwrap(), expected);
+        assert!(
+            coded
+                .cast(DType::F32)
+                .unwrap()
+                .cast(q8_0)
+                .unwrap()
+                .bitwise_eq(&coded)
+        );
+        let error = coded.cast(DType::I8).unwrap_err();
+        assert_eq!(error.to_string(), "no cast from q8_0 to i8; go through f32");
+        assert!(coded.cast(DType::Block(BlockFormat::Q4_0)).is_err());
+        assert!(x.reshape(&[2048, 2]).unwrap().cast(q8_0).is_err());
+    }
+}

@@ -20,13 +20,12 @@ pub(super) fn write_f16(block: &mut [u8], at: usize, x: f32) {
 
 /// Values an encoder can work with: NaN counts as zero, infinities as the largest finite value.
 pub(super) fn sanitise(values: &[f32; ELEMS]) -> [f32; ELEMS] {
-    values.map(|x| {
-        if x.is_nan() {
-            0.0
-        } else {
-            x.clamp(f32::MIN, f32::MAX)
-        }
-    })
+    let mut clean = *values;
+    for x in &mut clean {
+        let number = if x.is_nan() { 0.0 } else { *x };
+        *x = number.clamp(f32::MIN, f32::MAX);
+    }
+    clean
 }
 
 /// Keeps a scale or minimum inside f16's finite range, so that no stored block decodes to NaN; far values are then clipped.
@@ -42,7 +41,7 @@ pub(super) fn inverse(scale: f32) -> f32 {
 
 /// The value of largest magnitude with its sign; the first one on a tie.
 pub(super) fn largest(values: &[f32; ELEMS]) -> f32 {
-    let mut best = 0.0f32;
+    let mut best = values[0];
     for &x in values {
         if x.abs() > best.abs() {
             best = x;
@@ -100,7 +99,25 @@ pub(super) fn fifth_bits(codes: &[u8; ELEMS]) -> [u8; 4] {
     word.to_le_bytes()
 }
 
-/// Rounds to a code in `0..=top`; `x` carries the half that rounds.
-pub(super) fn code(x: f32, top: u8) -> u8 {
-    (x as u8).min(top)
+/// Codes in `0..=top`: the integer part of `(x - base) * inverse + bias`, where the bias carries the half that rounds.
+pub(super) fn codes(
+    values: &[f32; ELEMS],
+    base: f32,
+    inverse: f32,
+    bias: f32,
+    top: i32,
+) -> [u8; ELEMS] {
+    let mut codes = [0; ELEMS];
+    for (code, &x) in codes.iter_mut().zip(values) {
+        *code = (((x - base) * inverse + bias) as i32).clamp(0, top) as u8;
+    }
+    codes
+}
+
+/// The nearest integer, halves away from zero, kept in `-127..=127`.
+pub(super) fn signed_code(x: f32) -> i8 {
+    let x = x.clamp(-127.0, 127.0);
+    let whole = x as i32;
+    let part = x - whole as f32;
+    (whole + i32::from(part >= 0.5) - i32::from(part <= -0.5)) as i8
 }

@@ -43,8 +43,7 @@ fn encode(values: &[f32], out: &mut [u8]) {
     {
         let values = sanitise(values);
         let d = saturate_to_f16(largest(&values) / -8.0);
-        let id = inverse(d);
-        let codes = values.map(|x| code(x * id + 8.5, 15));
+        let codes = codes(&values, 0.0, inverse(d), 8.5, 15);
         write_f16(block, 0, d);
         pack_nibbles(&codes, &mut block[2..]);
     }

@@ -44,8 +44,7 @@ fn encode(values: &[f32], out: &mut [u8]) {
     {
         let values = sanitise(values);
         let d = saturate_to_f16(largest(&values) / -16.0);
-        let id = inverse(d);
-        let codes = values.map(|x| code(x * id + 16.5, 31));
+        let codes = codes(&values, 0.0, inverse(d), 16.5, 31);
         write_f16(block, 0, d);
         block[2..6].copy_from_slice(&fifth_bits(&codes));
         pack_nibbles(&codes, &mut block[6..]);

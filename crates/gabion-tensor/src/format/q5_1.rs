@@ -36,6 +36,7 @@ fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// On a tie of zeros, the sign of the minimum is that of the first value.
 fn encode(values: &[f32], out: &mut [u8]) {
     for (values, block) in values
         .as_chunks::<ELEMS>()
@@ -47,8 +48,7 @@ fn encode(values: &[f32], out: &mut [u8]) {
         let (low, high) = extent(&values);
         let m = saturate_to_f16(low);
         let d = saturate_to_f16((high - low) / 31.0);
-        let id = inverse(d);
-        let codes = values.map(|x| code((x - m) * id + 0.5, 31));
+        let codes = codes(&values, m, inverse(d), 0.5, 31);
         write_f16(block, 0, d);
         write_f16(block, 2, m);
         block[4..8].copy_from_slice(&fifth_bits(&codes));

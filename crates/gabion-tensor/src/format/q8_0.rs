@@ -45,7 +45,7 @@ fn encode(values: &[f32], out: &mut [u8]) {
         let id = inverse(d);
         write_f16(block, 0, d);
         for (q, &x) in block[2..].iter_mut().zip(&values) {
-            *q = (x * id).round().clamp(-127.0, 127.0) as i8 as u8;
+            *q = signed_code(x * id) as u8;
         }
     }
 }

@@ -1,0 +1,164 @@
+//! Codecs against golden blocks: what the `gguf` package of the GGUF project (`gguf.quants.quantize` and `dequantize`) gives for the
+//! same values. One block is written out; 64 blocks of scales from 2^-20 to 2^9 are compared by their FNV-1a hash.
+
+use super::Format;
+
+struct Golden {
+    format: &'static str,
+    /// Block 25 of the values, encoded.
+    block: &'static [u8],
+    /// The first values of that block decoded again, as bits.
+    decoded: [u32; 8],
+    /// Hash of all encoded bytes.
+    encoded_hash: u64,
+    /// Hash of all decoded values' bytes.
+    decoded_hash: u64,
+}
+
+/// 64 blocks of 32 values: multiples of 2^-20 in -8..8 from a linear congruential generator, times a power of two for each block.
+fn values() -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        ((state >> 40) as i64 - (1 << 23)) as f32 / (1 << 20) as f32
+    };
+    let mut values = Vec::new();
+    for block in 0..64 {
+        let scale = 2f32.powi(block % 30 - 20);
+        values.extend((0..32).map(|_| next() * scale));
+    }
+    values
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[test]
+fn codecs_give_the_golden_blocks() {
+    let values = values();
+    for golden in &GOLDEN {
+        let format = Format::by_name(golden.format).unwrap();
+        let mut bytes = vec![0; values.len() / format.block_elems * format.block_bytes];
+        format.encode(&values, &mut bytes).unwrap();
+        let at = 25 * golden.block.len();
+        let block = &bytes[at..at + golden.block.len()];
+        assert_eq!(block, golden.block, "{}", golden.format);
+        assert_eq!(fnv(&bytes), golden.encoded_hash, "{}", golden.format);
+
+        let mut decoded = vec![0.0; values.len()];
+        format.decode(&bytes, &mut decoded).unwrap();
+        let bits: Vec<u32> = decoded[25 * 32..][..8]
+            .iter()
+            .map(|x| x.to_bits())
+            .collect();
+        assert_eq!(bits, golden.decoded, "{}", golden.format);
+        let hash = fnv(bytemuck::cast_slice(&decoded));
+        assert_eq!(hash, golden.decoded_hash, "{}", golden.format);
+    }
+}
+
+const GOLDEN: [Golden; 7] = [
+    Golden {
+        format: "q4_0",
+        block: &[
+            0xef, 0x4f, 0xcb, 0xf5, 0x4a, 0x8d, 0xb9, 0x3e, 0xee, 0x9a, 0xca, 0xcb, 0x15, 0x00,
+            0x8d, 0xf6, 0x64, 0x14,
+        ],
+        decoded: [
+            0x42be6800, 0xc2be6800, 0x427de000, 0x431eac00, 0x41fde000, 0x433e6800, 0x433e6800,
+            0x427de000,
+        ],
+        encoded_hash: 0x5e4c_5488_b162_22ef,
+        decoded_hash: 0xab9d_bde8_b287_d944,
+    },
+    Golden {
+        format: "q4_1",
+        block: &[
+            0x16, 0x50, 0xef, 0xdb, 0xcb, 0xf5, 0x4a, 0x7c, 0xa9, 0x3d, 0xee, 0x8a, 0xca, 0xcb,
+            0x15, 0x00, 0x8d, 0xf6, 0x53, 0x14,
+        ],
+        decoded: [
+            0x42d36000, 0xc2b4e000, 0x42920000, 0x430a6000, 0x42214000, 0x432b1000, 0x434bc000,
+            0x42920000,
+        ],
+        encoded_hash: 0x22b2_577f_0850_2dd5,
+        decoded_hash: 0x73cb_06a5_e542_f8a1,
+    },
+    Golden {
+        format: "q5_0",
+        block: &[
+            0xef, 0x4b, 0xfd, 0x13, 0xd3, 0x33, 0x87, 0xf9, 0x85, 0xf9, 0x53, 0x7b, 0xcc, 0x14,
+            0x84, 0x96, 0x2a, 0x00, 0x1a, 0xed, 0xb7, 0x38,
+        ],
+        decoded: [
+            0x42de2400, 0xc2de2400, 0x429eac00, 0x430ece00, 0x423e6800, 0x432e8a00, 0x433e6800,
+            0x427de000,
+        ],
+        encoded_hash: 0x3205_63b2_6fbc_d7bf,
+        decoded_hash: 0x3e20_1cef_6b92_6342,
+    },
+    Golden {
+        format: "q5_1",
+        block: &[
+            0xe9, 0x4b, 0xef, 0xdb, 0xfd, 0x13, 0xd3, 0x33, 0x87, 0xf9, 0x85, 0xf9, 0x53, 0x7b,
+            0xcd, 0x14, 0x84, 0x96, 0x2a, 0x00, 0x1a, 0xed, 0xb7, 0x38,
+        ],
+        decoded: [
+            0x42dbfc00, 0xc2defc00, 0x429cb400, 0x430da200, 0x423ad800, 0x432d4600, 0x434cea00,
+            0x427a2000,
+        ],
+        encoded_hash: 0x623e_1629_2aef_83d7,
+        decoded_hash: 0xea6c_17b4_4d76_8758,
+    },
+    Golden {
+        format: "q8_0",
+        block: &[
+            0xff, 0x3f, 0x35, 0xcb, 0x27, 0x48, 0x17, 0x58, 0x63, 0x22, 0x1f, 0x2f, 0xd0, 0x84,
+            0x4f, 0xe4, 0xba, 0xc2, 0x41, 0x76, 0xc3, 0xfa, 0x29, 0xb7, 0x5f, 0x09, 0x3f, 0x46,
+            0x8d, 0x81, 0x06, 0x71, 0xd9, 0x96,
+        ],
+        decoded: [
+            0x42d3e580, 0xc2d3e580, 0x429bec80, 0x430fee00, 0x4237e900, 0x432fea00, 0x4345e740,
+            0x4287ef00,
+        ],
+        encoded_hash: 0x5dba_d0c3_b413_1e5d,
+        decoded_hash: 0x31f4_2aa5_cf90_7a6b,
+    },
+    Golden {
+        format: "bf16",
+        block: &[
+            0xd6, 0x42, 0xd5, 0xc2, 0x9d, 0x42, 0x10, 0x43, 0x34, 0x42, 0x30, 0x43, 0x46, 0x43,
+            0x88, 0x42, 0x79, 0x42, 0xbe, 0x42, 0xbf, 0xc2, 0x79, 0xc3, 0x1e, 0x43, 0x5e, 0xc2,
+            0x0c, 0xc3, 0xf9, 0xc2, 0x02, 0x43, 0x6c, 0x43, 0xf4, 0xc2, 0x45, 0xc1, 0xa3, 0x42,
+            0x13, 0xc3, 0x3e, 0x43, 0x93, 0x41, 0xfc, 0x42, 0x0c, 0x43, 0x66, 0xc3, 0x7e, 0xc3,
+            0x48, 0x41, 0x62, 0x43, 0x9d, 0xc2, 0x53, 0xc3,
+        ],
+        decoded: [
+            0x42d60000, 0xc2d50000, 0x429d0000, 0x43100000, 0x42340000, 0x43300000, 0x43460000,
+            0x42880000,
+        ],
+        encoded_hash: 0xfe3e_8320_246a_8a98,
+        decoded_hash: 0xd123_4de0_afc2_4838,
+    },
+    Golden {
+        format: "f16",
+        block: &[
+            0xaf, 0x56, 0xa8, 0xd6, 0xe8, 0x54, 0x84, 0x58, 0xa3, 0x51, 0x7e, 0x59, 0x33, 0x5a,
+            0x3f, 0x54, 0xc9, 0x53, 0xee, 0x55, 0xf9, 0xd5, 0xc4, 0xdb, 0xef, 0x58, 0xf0, 0xd2,
+            0x64, 0xd8, 0xca, 0xd7, 0x12, 0x58, 0x63, 0x5b, 0x9d, 0xd7, 0x29, 0xca, 0x15, 0x55,
+            0x96, 0xd8, 0xf4, 0x59, 0x9c, 0x4c, 0xe2, 0x57, 0x62, 0x58, 0x2f, 0xdb, 0xef, 0xdb,
+            0x41, 0x4a, 0x0d, 0x5b, 0xe9, 0xd4, 0x9b, 0xda,
+        ],
+        decoded: [
+            0x42d5e000, 0xc2d50000, 0x429d0000, 0x43108000, 0x42346000, 0x432fc000, 0x43466000,
+            0x4287e000,
+        ],
+        encoded_hash: 0xe3dc_6bbb_5d94_38eb,
+        decoded_hash: 0xf89b_a109_42bc_f13a,
+    },
+];
