@@ -22,7 +22,7 @@ macro_rules! define_ops {
         /// Every operator. The set is closed: executors and passes match it without wildcards.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Op {
-            $($(#[doc = concat!("See [`", stringify!($module), "`].")] $op($op),)+)*
+            $($(#[doc = concat!("See [`mod@", stringify!($module), "`].")] $op($op),)+)*
         }
 
         $($(impl From<$op> for Op {
