@@ -1,5 +1,5 @@
-//! Elementwise functions and comparisons of two operands, over the tables [`BinaryFn`] and
-//! [`CompareFn`]: `add`, `max`, `lt`, .. Operators and methods are in `operators.rs`.
+//! Elementwise functions and comparisons of two operands, over the tables [`gabion_tensor::BinaryFn`] and
+//! [`gabion_tensor::CompareFn`]: `add`, `max`, `lt`, .. Operators and methods are in `operators.rs`.
 
 mod pairs;
 

@@ -1,4 +1,4 @@
-//! Elementwise functions of one operand, over the table [`UnaryFn`]: `exp`, `relu`, `not`, ..
+//! Elementwise functions of one operand, over the table [`gabion_tensor::UnaryFn`]: `exp`, `relu`, `not`, ..
 //! Operators and methods are in `operators.rs`.
 
 use gabion_tensor::{DType, HostTensor, TensorType, UnaryFn};
