@@ -127,3 +127,41 @@ impl fmt::Display for Bindings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_identifiers() {
+        for name in ["a", "_", "past_tokens", "A9"] {
+            assert_eq!(Symbol::new(name).unwrap().name(), name);
+        }
+        for name in ["", "9a", "a-b", "a b", "é", "#0"] {
+            assert!(
+                matches!(Symbol::new(name), Err(DimError::BadSymbol { .. })),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_symbol_has_one_value() {
+        let mut bindings = Bindings::new();
+        bindings.bind("tokens", 3).unwrap();
+        bindings.bind("tokens", 3).unwrap();
+        bindings.bind("past", 0).unwrap();
+        let error = bindings.bind("tokens", 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "symbol `tokens` is 3 and cannot also be 4"
+        );
+        let error = bindings.bind("batch", -1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "size `batch` is -1; sizes are not negative"
+        );
+        assert_eq!(bindings.to_string(), "past = 0, tokens = 3");
+        assert_eq!((bindings.len(), bindings.get("batch")), (2, None));
+    }
+}

@@ -20,6 +20,11 @@ pub fn f32_to_bf16(x: f32) -> bf16 {
     bf16::from_bits((if is_nan { quiet_nan } else { rounded } >> 16) as u16)
 }
 
+/// Exact, signalling NaNs included: the fraction is extended with zeros.
+pub fn bf16_to_f32(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
+
 /// Rounds once, to nearest, ties to even.
 pub fn f64_to_bf16(x: f64) -> bf16 {
     f32_to_bf16(f64_to_f32_odd(x))
@@ -102,7 +107,8 @@ macro_rules! cast_by {
 macro_rules! numbers_to {
     ($($to:tt)*) => { $(
         cast_by_as!(i8, i16, i32, i64, u8, u16, u32, u64, f32, f64 => $to);
-        cast_by!(f16, bf16 => $to: |x| x.to_f32() as $to);
+        cast_by!(f16 => $to: |x| x.to_f32() as $to);
+        cast_by!(bf16 => $to: |x| bf16_to_f32(x) as $to);
         cast_by!(Bool => $to: |x| x.0 as $to);
     )* };
 }
@@ -111,7 +117,8 @@ numbers_to!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
 
 cast_by!(i8, i16, i32, i64, u8, u16, u32, u64 => Bool: |x| Bool::from(x != 0));
 cast_by!(f32, f64 => Bool: |x| Bool::from(x != 0.0));
-cast_by!(f16, bf16 => Bool: |x| Bool::from(x.to_f32() != 0.0));
+cast_by!(f16 => Bool: |x| Bool::from(x.to_f32() != 0.0));
+cast_by!(bf16 => Bool: |x| Bool::from(bf16_to_f32(x) != 0.0));
 cast_by!(Bool => Bool: |x| x);
 
 cast_by!(i8, u8, i16, u16 => f16: |x| f16::from_f32(f32::from(x)));
@@ -129,7 +136,7 @@ cast_by!(f64 => bf16: |x| f64_to_bf16(x));
 cast_by!(f16 => f16: |x| x);
 cast_by!(bf16 => bf16: |x| x);
 cast_by!(f16 => bf16: |x| f32_to_bf16(x.to_f32()));
-cast_by!(bf16 => f16: |x| f16::from_f32(x.to_f32()));
+cast_by!(bf16 => f16: |x| f16::from_f32(bf16_to_f32(x)));
 cast_by!(Bool => f16: |x| f16::from_f32(f32::from(x.0)));
 cast_by!(Bool => bf16: |x| f32_to_bf16(f32::from(x.0)));
 

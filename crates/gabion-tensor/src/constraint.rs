@@ -168,3 +168,68 @@ impl FromStr for Constraint {
 }
 
 serde_as_text!(Constraint, "a comparison of two sizes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constraints_read_back() {
+        for text in [
+            "a == b",
+            "tokens % 16 == 0",
+            "a != 3",
+            "a + b <= 4096",
+            "a < min(b, c)",
+            "a >= 1",
+            "2*a > b",
+        ] {
+            let constraint: Constraint = text.parse().unwrap();
+            assert_eq!(constraint.to_string(), text);
+            let json = serde_json::to_string(&constraint).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Constraint>(&json).unwrap(),
+                constraint
+            );
+        }
+        let error = "a = b".parse::<Constraint>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "in `a = b` at byte 2: expected `==`, `!=`, `<=`, `<`, `>=` or `>`"
+        );
+        assert!("a == b == c".parse::<Constraint>().is_err());
+    }
+
+    #[test]
+    fn relations_and_their_negations_divide_all_pairs() {
+        for relation in Relation::ALL {
+            for (a, b) in [(1, 2), (2, 2), (3, 2)] {
+                assert_ne!(
+                    relation.holds(a, b),
+                    relation.negated().holds(a, b),
+                    "{a} {relation} {b}"
+                );
+            }
+            assert_eq!(relation.negated().negated(), relation);
+        }
+    }
+
+    #[test]
+    fn values_decide() {
+        let mut bindings = Bindings::new();
+        bindings.bind("tokens", 32).unwrap();
+        let tokens = Dim::symbol("tokens").unwrap();
+        let whole = Constraint::multiple_of(&tokens, 16).unwrap();
+        assert_eq!(whole.to_string(), "tokens % 16 == 0");
+        assert_eq!(whole.eval(&bindings), Ok(true));
+        assert_eq!(Constraint::le(&tokens, 31).eval(&bindings), Ok(false));
+        assert!(
+            Constraint::eq(&tokens, Dim::symbol("past").unwrap())
+                .eval(&bindings)
+                .is_err()
+        );
+        assert!(Constraint::multiple_of(&tokens, 0).is_err());
+        let to = BTreeMap::from([(Symbol::new("tokens").unwrap(), Dim::fixed(48))]);
+        assert_eq!(whole.substitute(&to), Ok(Constraint::eq(0, 0)));
+    }
+}

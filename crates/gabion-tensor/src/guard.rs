@@ -92,3 +92,33 @@ impl Guard {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_hold_fail_or_cannot_be_checked() {
+        let guard = Guard::new("a + 1 == b".parse().unwrap(), "concat of %x");
+        let mut bindings = Bindings::new();
+        let error = guard.check(&bindings).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`a + 1 == b` cannot be checked (concat of %x): symbol `a` in `a + 1` has no value"
+        );
+        bindings.bind("a", 3).unwrap();
+        bindings.bind("b", 4).unwrap();
+        assert_eq!(guard.check(&bindings), Ok(()));
+        let mut other = Bindings::new();
+        other.bind("a", 3).unwrap();
+        other.bind("b", 5).unwrap();
+        let error = guard.check(&other).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`a + 1 == b` does not hold: the left side is 4, the right side is 5 (concat of %x; a = 3, b = 5)"
+        );
+        let json = serde_json::to_string(&guard).unwrap();
+        assert_eq!(json, r#"{"constraint":"a + 1 == b","why":"concat of %x"}"#);
+        assert_eq!(serde_json::from_str::<Guard>(&json).unwrap(), guard);
+    }
+}

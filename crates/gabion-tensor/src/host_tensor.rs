@@ -9,7 +9,7 @@ use crate::bytes::{AlignedBuf, Bytes};
 use crate::cast::{CastFrom, CastFromAny};
 use crate::dtype::DType;
 use crate::element::{Element, with_element};
-use crate::format::BlockFormat;
+use crate::format::Format;
 use crate::tensor_error::TensorError;
 
 /// A tensor in host memory, row-major and without gaps. Clones share the bytes.
@@ -70,7 +70,7 @@ impl HostTensor {
     /// A copy of `values`.
     ///
     /// # Errors
-    /// If there are not as many as the shape holds, or a [`Bool`] is neither 0 nor 1.
+    /// If there are not as many as the shape holds, or a [`crate::Bool`] is neither 0 nor 1.
     pub fn from_slice<T: Element>(shape: &[usize], values: &[T]) -> Result<Self, TensorError> {
         let expected = numel(T::DTYPE, shape)?;
         if values.len() != expected {
@@ -225,29 +225,23 @@ impl HostTensor {
             return Err(TensorError::NoCast { from, to });
         }
         let mut out = AlignedBuf::zeroed(size(to, &self.shape)?);
-        with_element!(to, T => self.convert_into::<T>(bytemuck::cast_slice_mut(&mut out))?,
-        block format => {
-            let values = self.to_f32_vec()?;
-            format.format().encode(&values, &mut out)?;
-        });
+        match (to, to.format()) {
+            (DType::Block(_), Some(format)) => encode_runs(from, &self.bytes, format, &mut out)?,
+            // Every f32 and bf16 is an f32, and halves are converted many at a time by their format.
+            (DType::F16, Some(format)) if matches!(from, DType::F32 | DType::BF16) => {
+                encode_runs(from, &self.bytes, format, &mut out)?;
+            }
+            _ => with_element!(to, T => {
+                convert(from, &self.bytes, bytemuck::cast_slice_mut::<u8, T>(&mut out))?;
+            }, block _format => {}),
+        }
         Ok(Self::of_parts(to, &self.shape, out.into()))
     }
 
     fn converted<T: CastFromAny>(&self) -> Result<Vec<T>, TensorError> {
         let mut out = vec![T::zeroed(); self.numel()];
-        self.convert_into(&mut out)?;
+        convert(self.dtype, &self.bytes, &mut out)?;
         Ok(out)
-    }
-
-    /// Converts all values into `out`, which is as long as the tensor.
-    fn convert_into<T: CastFromAny>(&self, out: &mut [T]) -> Result<(), TensorError> {
-        with_element!(self.dtype, S => {
-            match bytemuck::try_cast_slice::<u8, S>(&self.bytes) {
-                Ok(values) => convert_run(values, out),
-                Err(_) => convert_unaligned::<S, T>(&self.bytes, out),
-            }
-            Ok(())
-        }, block format => decode_blocks(format, &self.bytes, out))
     }
 
     /// The same values in another shape of as many elements.
@@ -345,6 +339,21 @@ fn normal_bool<T: Element>(mut value: T) -> T {
     value
 }
 
+/// Values that are converted through f32 go in runs that stay in the first cache. A multiple of every block.
+const RUN: usize = 1024;
+
+/// Converts stored values of any dtype into `out`, which has a place for each.
+fn convert<T: CastFromAny>(from: DType, bytes: &[u8], out: &mut [T]) -> Result<(), TensorError> {
+    if let (DType::F16 | DType::Block(_), Some(format)) = (from, from.format()) {
+        return decode_runs(format, bytes, out);
+    }
+    with_element!(from, S => match bytemuck::try_cast_slice::<u8, S>(bytes) {
+        Ok(values) => convert_run(values, out),
+        Err(_) => convert_unaligned::<S, T>(bytes, out),
+    }, block _format => {});
+    Ok(())
+}
+
 fn convert_run<S: Element, T: CastFrom<S>>(values: &[S], out: &mut [T]) {
     for (out, &x) in out.iter_mut().zip(values) {
         *out = T::cast_from(x);
@@ -357,20 +366,40 @@ fn convert_unaligned<S: Element, T: CastFrom<S>>(bytes: &[u8], out: &mut [T]) {
     }
 }
 
-/// Decodes through a short run of f32 that stays in the first cache.
-fn decode_blocks<T: CastFromAny>(
-    format: BlockFormat,
+fn decode_runs<T: CastFromAny>(
+    format: &Format,
     bytes: &[u8],
     out: &mut [T],
 ) -> Result<(), TensorError> {
-    const BLOCKS: usize = 32;
-    let format = format.format();
-    let mut run = vec![0.0f32; BLOCKS * format.block_elems];
-    let runs = bytes.chunks(BLOCKS * format.block_bytes);
-    for (bytes, out) in runs.zip(out.chunks_mut(run.len())) {
+    if let Ok(out) = bytemuck::try_cast_slice_mut::<T, f32>(out)
+        && T::DTYPE == DType::F32
+    {
+        return Ok(format.decode(bytes, out)?);
+    }
+    let mut run = [0.0f32; RUN];
+    let stored = bytes.chunks(RUN / format.block_elems * format.block_bytes);
+    for (stored, out) in stored.zip(out.chunks_mut(RUN)) {
         let run = &mut run[..out.len()];
-        format.decode(bytes, run)?;
+        format.decode(stored, run)?;
         convert_run(run, out);
+    }
+    Ok(())
+}
+
+/// Encodes stored plain floats.
+fn encode_runs(
+    from: DType,
+    bytes: &[u8],
+    format: &Format,
+    out: &mut [u8],
+) -> Result<(), TensorError> {
+    let mut run = [0.0f32; RUN];
+    let stored = bytes.chunks(RUN * from.block_bytes());
+    let coded = out.chunks_mut(RUN / format.block_elems * format.block_bytes);
+    for (stored, coded) in stored.zip(coded) {
+        let run = &mut run[..stored.len() / from.block_bytes()];
+        convert(from, stored, run)?;
+        format.encode(run, coded)?;
     }
     Ok(())
 }
@@ -379,6 +408,7 @@ fn decode_blocks<T: CastFromAny>(
 mod tests {
     use super::*;
     use crate::element::Bool;
+    use crate::format::BlockFormat;
     use half::{bf16, f16};
 
     fn sample() -> HostTensor {
@@ -535,7 +565,7 @@ mod tests {
         let half = x.cast(DType::F16).unwrap();
         assert_eq!(half.as_slice::<f16>().unwrap()[5], f16::INFINITY);
         assert!(half.bitwise_eq(&half.clone()) && !half.bitwise_eq(&x));
-        let y = HostTensor::from_slice(&[1], &[1.00390625f32])
+        let y = HostTensor::from_slice(&[1], &[1.0 + 2f32.powi(-8)])
             .unwrap()
             .cast(DType::BF16)
             .unwrap();

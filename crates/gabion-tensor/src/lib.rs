@@ -29,7 +29,7 @@ mod tensor_type;
 
 pub use bindings::{Bindings, Symbol};
 pub use bytes::{AlignedBuf, Bytes, BytesRangeError};
-pub use cast::{f32_to_bf16, f64_to_bf16, f64_to_f16};
+pub use cast::{bf16_to_f32, f32_to_bf16, f64_to_bf16, f64_to_f16};
 pub use constraint::{Constraint, Relation};
 pub use dim::{Dim, DimError};
 pub use dtype::{DType, UnknownDType};

@@ -236,3 +236,212 @@ impl TryFrom<Vec<Constraint>> for Relations {
         Ok(relations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relations(known: &[&str]) -> Relations {
+        let mut relations = Relations::new();
+        for text in known {
+            relations.declare(text.parse().unwrap()).unwrap();
+        }
+        relations
+    }
+
+    #[track_caller]
+    fn check(known: &[&str], goal: &str, expected: Proof) {
+        let goal: Constraint = goal.parse().unwrap();
+        assert_eq!(
+            relations(known).prove(&goal),
+            expected,
+            "{goal} from {known:?}"
+        );
+    }
+
+    #[test]
+    fn forms_prove_without_relations() {
+        check(&[], "x >= 0", Proof::True);
+        check(&[], "x + 1 > x", Proof::True);
+        check(&[], "x == x + 1", Proof::False);
+        check(&[], "2*x + 1 == 4*y", Proof::False);
+        check(&[], "2*x + 1 != 4*y", Proof::True);
+        check(&[], "16*(x//16) + x % 16 == x", Proof::True);
+        check(&[], "x//16*16 <= x", Proof::True);
+        check(&[], "16*ceil_div(x, 16) >= x", Proof::True);
+        check(&[], "16*ceil_div(x, 16) < x + 16", Proof::True);
+        check(&[], "ceil_div(x, 16) <= x", Proof::True);
+        check(&[], "17*x//16 == x + x//16", Proof::True);
+        check(&[], "min(a, b) + max(a, b) == a + b", Proof::True);
+        check(&[], "min(a, b) <= max(a, c)", Proof::True);
+        check(&[], "x == y", Proof::Unknown);
+        check(&[], "x//16*16 == x", Proof::Unknown);
+        check(&[], "x <= 100", Proof::Unknown);
+    }
+
+    #[test]
+    fn equations_are_solved() {
+        check(&["k == 4096"], "k//128 == 32", Proof::True);
+        check(&["k == 4096"], "k == 4095", Proof::False);
+        check(
+            &["total == past + tokens"],
+            "total - past == tokens",
+            Proof::True,
+        );
+        check(&["total == past + tokens"], "past <= total", Proof::True);
+        check(
+            &["total == past + tokens", "total <= 4096"],
+            "tokens <= 4096",
+            Proof::True,
+        );
+        check(&["a == b", "b == c"], "a*c == b*b", Proof::True);
+        check(&["3*n == 2*m"], "6*n == 4*m", Proof::True);
+        check(
+            &["heads*head_dim == 576", "head_dim == 64"],
+            "heads == 9",
+            Proof::True,
+        );
+        check(&["a*b == c*d"], "2*a*b == d*c + a*b", Proof::True);
+        check(&["x//16 == 4"], "x >= 64", Proof::True);
+        check(&["x//16 == 4"], "x < 80", Proof::True);
+        check(&["x//16 == 4"], "x < 79", Proof::Unknown);
+        check(&["a + b == 0"], "a == 0", Proof::True);
+    }
+
+    #[test]
+    fn divisibility_is_used() {
+        check(
+            &["tokens % 16 == 0"],
+            "tokens//16*16 == tokens",
+            Proof::True,
+        );
+        check(
+            &["tokens % 16 == 0"],
+            "tokens//8 == 2*(tokens//16)",
+            Proof::True,
+        );
+        check(
+            &["tokens % 16 == 0"],
+            "ceil_div(tokens, 16) == tokens//16",
+            Proof::True,
+        );
+        check(&["tokens % 16 == 0"], "tokens % 8 == 0", Proof::True);
+        check(&["tokens % 16 == 0"], "(tokens + 3) % 16 == 3", Proof::True);
+        check(&["tokens % 16 == 0"], "tokens % 32 == 0", Proof::Unknown);
+        check(&["tokens % 16 == 0"], "tokens == 40", Proof::False);
+        check(
+            &["tokens % 8 == 0", "tokens % 3 == 0"],
+            "tokens % 24 == 0",
+            Proof::True,
+        );
+        check(&["tokens % 16 == 5"], "tokens % 4 == 1", Proof::True);
+        check(&["3*tokens % 16 == 0"], "tokens % 16 == 0", Proof::True);
+        check(
+            &["(a + b) % 16 == 0"],
+            "(a + b)//16*16 == a + b",
+            Proof::True,
+        );
+        check(&["a*b % 16 == 0"], "a*b//16*16 == b*a", Proof::True);
+        check(&["a*b % 16 == 0"], "a*b//8 == 2*(a*b//16)", Proof::True);
+        check(&["n == 2*k"], "n % 2 == 0", Proof::True);
+        check(&["x == 4*y"], "x % y == 0", Proof::True);
+    }
+
+    #[test]
+    fn inequalities_add_up() {
+        check(&["a <= b", "b <= c"], "a <= c", Proof::True);
+        check(&["a < b", "b < c"], "a + 2 <= c", Proof::True);
+        check(&["a <= b", "b <= c"], "a > c", Proof::False);
+        check(&["a <= b"], "a < b", Proof::Unknown);
+        check(&["a <= b", "a != b"], "a < b", Proof::True);
+        check(&["a >= 1"], "a == 0", Proof::False);
+        check(&["a != 0"], "a >= 1", Proof::True);
+        check(&["a <= 10", "b <= 10"], "a*b <= 100", Proof::True);
+        check(&["a <= b"], "a*c <= b*c", Proof::True);
+        check(&["a <= b"], "a//16 <= b//16", Proof::True);
+        check(
+            &["a <= b"],
+            "ceil_div(a, 16) <= ceil_div(b, 16)",
+            Proof::True,
+        );
+        check(&["a <= b"], "min(a, b) == a", Proof::True);
+        check(&["a <= 7", "b <= 9"], "max(a, b) <= 9", Proof::True);
+        check(&["x >= 64", "x < 80"], "x//16 == 4", Proof::True);
+        check(&["x <= 4", "x >= 4"], "x == 4", Proof::True);
+        check(&["2*x <= 7"], "x <= 3", Proof::True);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let refused = |known: &[&str], text: &str| {
+            let mut relations = relations(known);
+            let before = relations.clone();
+            let error = relations.declare(text.parse().unwrap()).unwrap_err();
+            assert_eq!(relations, before);
+            error.to_string()
+        };
+        assert_eq!(refused(&[], "x < 0"), "`x < 0` never holds");
+        assert_eq!(
+            refused(&["x <= 4", "y == x"], "y == 5"),
+            "`y == 5` never holds together with `x <= 4`, `y == x`"
+        );
+        refused(&["x % 16 == 0"], "x % 32 == 8");
+        refused(&["x % 16 == 3"], "x % 4 == 2");
+        refused(&["x == 3"], "x != 3");
+        refused(&[], "x % 4 == 5");
+        refused(&["x > 5"], "3*x == 14");
+        let poisoned = Constraint::eq(Dim::from(usize::MAX), 1);
+        assert!(matches!(
+            Relations::new().declare(poisoned),
+            Err(RelationsError::Dim { .. })
+        ));
+    }
+
+    #[test]
+    fn simple_forms() {
+        let simple = |known: &[&str], text: &str| {
+            relations(known)
+                .simplify(&text.parse().unwrap())
+                .to_string()
+        };
+        assert_eq!(simple(&[], "x//16*16"), "16*(x//16)");
+        assert_eq!(simple(&["x % 16 == 0"], "x//16*16 + 1"), "x + 1");
+        assert_eq!(simple(&["x % 16 == 0"], "x//8 + x % 4"), "x//8");
+        assert_eq!(simple(&["x % 16 == 5"], "x//16*16"), "x - 5");
+        assert_eq!(
+            simple(&["x % 16 == 0"], "(x//16)*(x//16)*y"),
+            "y*(x//16)*(x//16)"
+        );
+        assert_eq!(
+            simple(&["x % 16 == 0"], "min(x//16*16, y)//3"),
+            "min(x, y)//3"
+        );
+        assert_eq!(simple(&["x % 16 == 0", "x % 3 == 0"], "x//48*48"), "x");
+        assert_eq!(simple(&["k == 4096"], "k*x"), "4096*x");
+        assert_eq!(simple(&["x < 16"], "x//16 + x % 16"), "x");
+        assert_eq!(simple(&["x >= 32", "x < 48"], "x//16"), "2");
+        assert_eq!(
+            simple(&["a <= b"], "max(a, b) + min(a, b, c)"),
+            "b + min(a, c)"
+        );
+        assert_eq!(simple(&["a < b"], "a//b + a % b"), "a");
+        assert_eq!(
+            simple(&["total == past + tokens"], "total - past"),
+            "tokens"
+        );
+    }
+
+    #[test]
+    fn relations_serialise_as_their_constraints() {
+        let known = relations(&["tokens % 16 == 0", "tokens <= 4096"]);
+        let json = serde_json::to_string(&known).unwrap();
+        assert_eq!(json, r#"["tokens % 16 == 0","tokens <= 4096"]"#);
+        let back: Relations = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, known);
+        assert!(back.proves_equal(
+            &"tokens//16*16".parse().unwrap(),
+            &"tokens".parse().unwrap()
+        ));
+        assert!(serde_json::from_str::<Relations>(r#"["x == 1","x == 2"]"#).is_err());
+    }
+}

@@ -110,3 +110,76 @@ macro_rules! function_names {
     };
 }
 use function_names;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_differ() {
+        let unary = UnaryFn::ALL.iter().map(|f| {
+            assert_eq!(f.name().parse(), Ok(*f));
+            assert_eq!(
+                serde_json::from_str::<UnaryFn>(&serde_json::to_string(f).unwrap()).unwrap(),
+                *f
+            );
+            assert!(!f.doc().is_empty());
+            f.name()
+        });
+        let binary = BinaryFn::ALL.iter().map(|f| {
+            assert_eq!(f.name().parse(), Ok(*f));
+            f.name()
+        });
+        let compare = CompareFn::ALL.iter().map(|f| {
+            assert_eq!(f.name().parse(), Ok(*f));
+            f.name()
+        });
+        let mut names: Vec<&str> = unary.chain(binary).chain(compare).collect();
+        let n = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(
+            (n, names.len()),
+            (
+                UnaryFn::ALL.len() + BinaryFn::ALL.len() + CompareFn::ALL.len(),
+                n
+            )
+        );
+        assert!("gelu".parse::<UnaryFn>().is_err());
+    }
+
+    /// What a function accepts is what it can evaluate.
+    #[test]
+    fn accepted_dtypes_are_those_with_a_value() {
+        for dtype in DType::PLAIN {
+            for f in UnaryFn::ALL {
+                let has_value = match dtype {
+                    DType::Bool => f.eval_bool(true).is_ok(),
+                    _ if dtype.is_signed_int() => f.eval_i64(1).is_ok(),
+                    _ if dtype.is_unsigned_int() => f.eval_u64(1).is_ok(),
+                    _ => f.eval_f32(1.0).is_ok() && f.eval_f64(1.0).is_ok(),
+                };
+                assert_eq!(f.accepts(dtype), has_value, "{f} of {dtype}");
+            }
+            for f in BinaryFn::ALL {
+                let has_value = match dtype {
+                    DType::Bool => f.eval_bool(true, true).is_ok(),
+                    _ if dtype.is_signed_int() => f.eval_i64(1, 1).is_ok(),
+                    _ if dtype.is_unsigned_int() => f.eval_u64(1, 1).is_ok(),
+                    _ => f.eval_f32(1.0, 1.0).is_ok() && f.eval_f64(1.0, 1.0).is_ok(),
+                };
+                assert_eq!(f.accepts(dtype), has_value, "{f} of {dtype}");
+            }
+        }
+        let block = DType::Block(crate::BlockFormat::Q8_0);
+        assert!(
+            UnaryFn::ALL.iter().all(|f| !f.accepts(block))
+                && BinaryFn::ALL.iter().all(|f| !f.accepts(block))
+        );
+        assert!(
+            CompareFn::Eq.accepts(DType::Bool)
+                && !CompareFn::Lt.accepts(DType::Bool)
+                && !CompareFn::Ne.accepts(block)
+        );
+    }
+}

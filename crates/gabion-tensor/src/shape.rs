@@ -171,3 +171,55 @@ impl fmt::Display for Shape {
         f.write_str("]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_of_known_and_unknown_sizes() {
+        let known = Shape::fixed(&[2, 3]);
+        assert_eq!(known.as_fixed().unwrap().as_slice(), [2, 3]);
+        assert_eq!((known.rank(), known.numel()), (2, Dim::fixed(6)));
+        assert_eq!(Shape::default().numel(), Dim::ONE);
+        let open: Shape = [Dim::symbol("a").unwrap(), Dim::fixed(4)].into();
+        assert_eq!(open.as_fixed(), None);
+        let mut bindings = Bindings::new();
+        let error = open.eval(&bindings).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "axis 0 of [a, 4]: symbol `a` in `a` has no value"
+        );
+        bindings.bind("a", 7).unwrap();
+        assert_eq!(open.eval(&bindings).unwrap().as_slice(), [7, 4]);
+    }
+
+    #[test]
+    fn sizes_are_not_negative() {
+        let shape = Shape::from([Dim::ONE, "a - 5".parse().unwrap()]);
+        assert_eq!(shape.check(), Ok(()));
+        let mut bindings = Bindings::new();
+        bindings.bind("a", 2).unwrap();
+        let error = shape.eval(&bindings).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "axis 1 of [1, a - 5]: size `a - 5` is -3; sizes are not negative"
+        );
+        assert!(Shape::from([-1]).check().is_err());
+        assert_eq!(Shape::from([-1]).as_fixed(), None);
+        assert!(
+            Shape::from(["-1 - a".parse::<Dim>().unwrap()])
+                .check()
+                .is_err()
+        );
+        assert!(Shape::from([Dim::from(usize::MAX)]).check().is_err());
+    }
+
+    #[test]
+    fn json_is_a_list_of_sizes() {
+        let shape = Shape::from(["tokens".parse().unwrap(), Dim::fixed(576)]);
+        let json = serde_json::to_string(&shape).unwrap();
+        assert_eq!(json, r#"["tokens",576]"#);
+        assert_eq!(serde_json::from_str::<Shape>(&json).unwrap(), shape);
+    }
+}

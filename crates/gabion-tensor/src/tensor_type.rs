@@ -311,3 +311,131 @@ impl FromStr for TensorType {
 }
 
 serde_as_text!(TensorType, "a type such as `f32[tokens, 576]`");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ty(text: &str) -> TensorType {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn types_read_back() {
+        for text in [
+            "f32[tokens, 576]",
+            "f32[]",
+            "q4_0[576, 32]",
+            "bool[min(a, b), 2*c + 1]",
+            "i64[ceil_div(a, 16), a % 16]",
+        ] {
+            assert_eq!(ty(text).to_string(), text);
+            assert_eq!(
+                serde_json::to_string(&ty(text)).unwrap(),
+                format!("\"{text}\"")
+            );
+        }
+        assert_eq!(ty(" bf16 [ 2,3 ] "), TensorType::new(DType::BF16, [2, 3]));
+        assert_eq!(ty("f32[2, 3,]"), TensorType::new(DType::F32, [2, 3]));
+        assert_eq!(
+            TensorType::parse_prefix("f16[a], i8[b]"),
+            Ok((ty("f16[a]"), ", i8[b]"))
+        );
+    }
+
+    #[test]
+    fn wrong_types_say_why() {
+        let error = |text: &str| text.parse::<TensorType>().unwrap_err().to_string();
+        assert_eq!(error("f32"), "`f32` is no type: expected `dtype[dim, ..]`");
+        assert!(error("f31[2]").starts_with("unknown dtype `f31`"));
+        assert_eq!(
+            error("f32[2 3]"),
+            "`f32[2 3]` is no type: expected `,` or `]` after a dim"
+        );
+        assert!(error("f32[2").contains("expected `,` or `]`"));
+        assert_eq!(
+            error("f32[2] x"),
+            "`f32[2] x` is no type: expected nothing after `]`"
+        );
+        assert_eq!(
+            error("f32[a, -1]"),
+            "axis 1 of [a, -1]: size `-1` is -1; sizes are not negative"
+        );
+        assert_eq!(
+            error("q8_0[4, 33]"),
+            "q8_0[4, 33]: the last axis has to be a multiple of 32, the block of q8_0"
+        );
+        assert!(error("q8_0[]").contains("multiple of 32"));
+        assert!(error("f32[2,,3]").contains("expected a symbol"));
+    }
+
+    #[test]
+    fn byte_sizes() {
+        let size = |text: &str| ty(text).byte_size().map(|dim| dim.to_string());
+        assert_eq!(size("f32[tokens, 576]").unwrap(), "2304*tokens");
+        assert_eq!(size("q4_0[tokens, 576]").unwrap(), "324*tokens");
+        assert_eq!(size("q4_0[8, 64*a]").unwrap(), "288*a");
+        assert_eq!(size("bf16[]").unwrap(), "2");
+        assert!(matches!(
+            size("q4_0[8, a]"),
+            Err(TensorTypeError::Block { .. })
+        ));
+        assert!(matches!(
+            size("f32[9223372036854775807]"),
+            Err(TensorTypeError::NoSize { .. })
+        ));
+    }
+
+    #[test]
+    fn tensors_bind_symbols() {
+        let zeros = |shape: &[usize]| HostTensor::zeros(DType::F32, shape).unwrap();
+        let mut bindings = Bindings::new();
+        ty("f32[2*tokens + 1, tokens, past + tokens]")
+            .accepts(&zeros(&[15, 7, 9]), &mut bindings)
+            .unwrap();
+        assert_eq!(bindings.to_string(), "past = 2, tokens = 7");
+        ty("f32[tokens//2]")
+            .accepts(&zeros(&[3]), &mut bindings)
+            .unwrap();
+        ty("f32[4*heads]")
+            .accepts(&zeros(&[36]), &mut bindings)
+            .unwrap();
+        assert_eq!(bindings.get("heads"), Some(9));
+    }
+
+    #[test]
+    fn refused_tensors_bind_nothing() {
+        let zeros = |shape: &[usize]| HostTensor::zeros(DType::F32, shape).unwrap();
+        let mut bindings = Bindings::new();
+        bindings.bind("past", 2).unwrap();
+        let before = bindings.clone();
+        let mut error = |text: &str, shape: &[usize]| {
+            ty(text)
+                .accepts(&zeros(shape), &mut bindings)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error("f16[tokens]", &[2]),
+            "expected f16[tokens], found f32[2]: the dtype differs; cast it"
+        );
+        assert_eq!(
+            error("f32[tokens]", &[2, 1]),
+            "expected f32[tokens], found f32[2, 1]: the rank differs"
+        );
+        assert_eq!(
+            error("f32[tokens, 3]", &[2, 4]),
+            "expected f32[tokens, 3], found f32[2, 4]: axis 1 is 4, expected 3 = 3 (with past = 2, tokens = 2)"
+        );
+        assert_eq!(
+            error("f32[tokens, tokens]", &[2, 4]),
+            "expected f32[tokens, tokens], found f32[2, 4]: axis 1 is 4, expected tokens = 2 (with past = 2, tokens = 2)"
+        );
+        assert_eq!(
+            error("f32[2*n]", &[5]),
+            "expected f32[2*n], found f32[5]: axis 0 is 5, expected 2*n, which no size gives"
+        );
+        assert!(error("f32[past]", &[5]).contains("expected past = 2"));
+        assert_eq!(bindings, before);
+    }
+}

@@ -30,6 +30,10 @@ impl Dim {
     pub fn ceil_div(&self, divisor: &Dim) -> Result<Dim, DimError> {
         match divisor.as_fixed() {
             Some(0) => Err(self.by_zero("ceil_div")),
+            Some(n) if self.is_fixed() => {
+                let negative = self.parts().map(|(_, value)| -i128::from(value))?;
+                fixed(evaluate::floor_div(negative, n.into()).map(|quotient| -quotient))
+            }
             Some(n) if n > 0 => self.try_add(&Dim::fixed(n - 1))?.floor_div_fixed(n),
             Some(_) | None => self.try_neg()?.floor_div(divisor)?.try_neg(),
         }
@@ -330,6 +334,11 @@ fn bounded_quotient(dividend: &Dim, divisor: &Dim) -> Result<Option<i64>, DimErr
     if !is_positive(divisor) {
         return Ok(None);
     }
+    if let Some(Atom::Mod(pair)) = dividend.sum().and_then(|sum| sum.as_atom())
+        && pair.1 == *divisor
+    {
+        return Ok(Some(0));
+    }
     let own = dividend.interval();
     // Zero divides nothing, so a divisor that is not negative is at least 1.
     let least = divisor.interval().low.unwrap_or(1).max(1);
@@ -435,4 +444,148 @@ fn common_factor(dividend: &Dim, divisor: &Dim) -> Result<Option<CommonFactor>, 
         left_over: constant.rem_euclid(content),
         factor: Dim::from_product(product, content)?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dim(text: &str) -> Dim {
+        text.parse().unwrap()
+    }
+
+    #[track_caller]
+    fn same(a: &str, b: &str) {
+        assert_eq!(dim(a), dim(b), "{a} and {b}");
+    }
+
+    #[test]
+    fn integers_round_down() {
+        for (a, b, quotient, rest, up) in [
+            (7, 2, 3, 1, 4),
+            (-7, 2, -4, 1, -3),
+            (7, -2, -4, -1, -3),
+            (-7, -2, 3, -1, 4),
+            (6, -3, -2, 0, -2),
+            (0, 5, 0, 0, 0),
+            (i64::MIN, 2, i64::MIN / 2, 0, i64::MIN / 2),
+        ] {
+            let (a, b) = (Dim::fixed(a), Dim::fixed(b));
+            assert_eq!(a.floor_div(&b), Ok(quotient.into()), "{a}//{b}");
+            assert_eq!(a.rem(&b), Ok(rest.into()), "{a} % {b}");
+            assert_eq!(a.ceil_div(&b), Ok(up.into()), "ceil_div({a}, {b})");
+        }
+    }
+
+    #[test]
+    fn whole_multiples_leave_the_quotient() {
+        same("(4*x)//4", "x");
+        same("(4*x + 2)//2", "2*x + 1");
+        same("(6*x)//4", "(3*x)//2");
+        same("(x*y)//y", "x");
+        same("(16*x + 5)//16", "x");
+        same("(16*x - 1)//16", "x - 1");
+        same("(x + 17)//16", "(x + 1)//16 + 1");
+        same("x//2 + x//2", "2*(x//2)");
+        same("(2*x + 1)//2*2", "2*x");
+        same("(16*x + y % 16)//16", "x");
+        same("(16*x + y % 16)//32", "x//2");
+        same("(x*a + b % a)//a", "x + (b % a)//a");
+        same("(x*y + x*z)//(y + z)", "x");
+        same("((x + 1)*(y + 2))//(x + 1)", "y + 2");
+        same("(z + x + y)//(x + y)", "z//(x + y) + 1");
+        assert_ne!(dim("x//2*2"), dim("x"));
+    }
+
+    #[test]
+    fn common_factors_go() {
+        same("(2*x*y)//(4*y)", "x//2");
+        same("(6*x + 3)//9", "(2*x + 1)//3");
+        same("(6*x + 4)//9", "(2*x + 1)//3");
+        same("(x*y)//(x*z)", "y//z");
+        same("(2*x + 1)//(2*y)", "x//y");
+        same("(2*x*y) % (4*y)", "2*y*(x % 2)");
+        same("(6*x + 4) % 9", "3*((2*x + 1) % 3) + 1");
+    }
+
+    #[test]
+    fn bounded_quotients_are_known() {
+        same("(x % 16)//16", "0");
+        same("x//(x + 1)", "0");
+        same("(-1)//x", "-1");
+        same("(y % x)//x", "0");
+        same("(x % 8 + 8)//16", "0");
+        same("(x % 8 + 32)//16", "2");
+        same("min(x, 15)//16", "0");
+    }
+
+    #[test]
+    fn quotients_nest() {
+        same("x//4//4", "x//16");
+        same("(x//4 + 1)//4", "(x + 4)//16");
+        same("x//y//z", "x//(y*z)");
+    }
+
+    #[test]
+    fn signs_are_moved_out() {
+        same("-x//16", "-ceil_div(x, 16)");
+        same("x//-16", "-ceil_div(x, 16)");
+        same("-x//-16", "x//16");
+        same("(-x + 5)//(-y)", "(x - 5)//y");
+        same("-ceil_div(-x, 16)", "x//16");
+        same("(15 - x)//16", "-(x//16)");
+    }
+
+    #[test]
+    fn ceiling_divisions_simplify() {
+        same("ceil_div(x, 16)", "(x + 15)//16");
+        same("ceil_div(16*x, 16)", "x");
+        same("ceil_div(16*x + 1, 16)", "x + 1");
+        same("ceil_div(x, 1)", "x");
+        same("ceil_div(x*y, y)", "x");
+        same("ceil_div(x, y)", "(x + y - 1)//y");
+        same("ceil_div(ceil_div(x, 4), 4)", "ceil_div(x, 16)");
+    }
+
+    #[test]
+    fn remainders_simplify() {
+        same("(4*x + 3) % 4", "3");
+        same("(17*x) % 16", "x % 16");
+        same("15*x % 16", "(-x) % 16");
+        same("(x % 16) % 4", "x % 4");
+        same("(x % 4) % 16", "x % 4");
+        same("(x % 16 + 3) % 8", "(x + 3) % 8");
+        same("(x + y*z) % z", "x % z");
+        same("x % (x + 1)", "x");
+        same("(x % (y*z)) % z", "x % z");
+        same("x % -5", "-((-x) % 5)");
+        same("x % 1", "0");
+        same("(x % 8 + 8) % 16", "x % 8 + 8");
+        assert_ne!(dim("x % 16"), dim("x % 32"));
+    }
+
+    #[test]
+    fn zero_divides_nothing() {
+        let x = dim("x");
+        let zero = dim("x - x");
+        for result in [x.floor_div(&zero), x.ceil_div(&zero), x.rem(&zero)] {
+            assert!(
+                matches!(result, Err(DimError::DivisionByZero { .. })),
+                "{result:?}"
+            );
+        }
+        let error = Dim::fixed(3).rem(&Dim::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "division by zero in `(3) % 0`");
+    }
+
+    #[test]
+    fn overflow_is_an_error() {
+        let least = Dim::fixed(i64::MIN);
+        assert_eq!(least.floor_div(&Dim::fixed(-1)), Err(DimError::Overflow));
+        assert_eq!(least.rem(&Dim::fixed(-1)), Ok(Dim::ZERO));
+        assert_eq!(
+            Dim::fixed(i64::MAX).ceil_div(&Dim::fixed(2)),
+            Ok(Dim::fixed(1 << 62))
+        );
+    }
 }

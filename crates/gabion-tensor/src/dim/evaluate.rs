@@ -153,3 +153,82 @@ pub(super) fn floor_rem(a: i128, b: i128) -> Option<i128> {
         rest
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(values: &[(&str, i64)]) -> Bindings {
+        let mut bindings = Bindings::new();
+        for (name, value) in values {
+            bindings.bind(name, *value).unwrap();
+        }
+        bindings
+    }
+
+    #[test]
+    fn values() {
+        let dim: Dim = "2*a*b + ceil_div(a, 4) - b % 3 + min(a, b)*max(a, b)"
+            .parse()
+            .unwrap();
+        assert_eq!(dim.eval(&bound(&[("a", 9), ("b", 5)])), Ok(90 + 3 - 2 + 45));
+    }
+
+    #[test]
+    fn only_the_result_has_to_fit() {
+        let dim: Dim = "a*b - a*c".parse().unwrap();
+        let large = 1 << 40;
+        assert_eq!(
+            dim.eval(&bound(&[("a", large), ("b", large), ("c", large - 3)])),
+            Ok(3 * large)
+        );
+        assert_eq!(
+            dim.eval(&bound(&[("a", large), ("b", large), ("c", 0)])),
+            Err(DimError::Overflow)
+        );
+    }
+
+    #[test]
+    fn errors_name_the_symbol_and_the_expression() {
+        let dim: Dim = "a//(b - 1) + 1".parse().unwrap();
+        let error = dim.eval(&bound(&[("a", 4)])).unwrap_err();
+        assert_eq!(error.to_string(), "symbol `b` in `b - 1` has no value");
+        let error = dim.eval(&bound(&[("a", 4), ("b", 1)])).unwrap_err();
+        assert_eq!(error.to_string(), "division by zero in `(a) // (b - 1)`");
+    }
+
+    #[test]
+    fn substitution_is_simultaneous_and_folds() {
+        let dim: Dim = "a + 2*b + a//4".parse().unwrap();
+        let swap = |a: &str, b: &str| {
+            BTreeMap::from([
+                (Symbol::new("a").unwrap(), a.parse().unwrap()),
+                (Symbol::new("b").unwrap(), b.parse().unwrap()),
+            ])
+        };
+        assert_eq!(
+            dim.substitute(&swap("b", "a")).unwrap().to_string(),
+            "2*a + b + b//4"
+        );
+        assert_eq!(
+            dim.substitute(&swap("8*c", "1")).unwrap().to_string(),
+            "10*c + 2"
+        );
+        let zero: Dim = "5//a".parse().unwrap();
+        assert!(matches!(
+            zero.substitute(&swap("0", "0")),
+            Err(DimError::DivisionByZero { .. })
+        ));
+    }
+
+    #[test]
+    fn linear_dims_are_solved() {
+        let dim: Dim = "2*a + 3".parse().unwrap();
+        assert_eq!(
+            dim.solve_for(13).map(|(s, v)| (s.to_string(), v)),
+            Some(("a".to_string(), 5))
+        );
+        assert_eq!(dim.solve_for(14), None);
+        assert_eq!("a*a".parse::<Dim>().unwrap().solve_for(9), None);
+    }
+}

@@ -73,3 +73,33 @@ fn never_above(a: &Dim, b: &Dim) -> bool {
     a.try_sub(b)
         .is_ok_and(|difference| difference.interval().high.is_some_and(|high| high <= 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn same(a: &str, b: &str) {
+        assert_eq!(a.parse::<Dim>(), b.parse(), "{a} and {b}");
+    }
+
+    #[test]
+    fn extrema_are_flat_sorted_and_without_repeats() {
+        same("min(min(a, b), min(b, c))", "min(c, b, a)");
+        same("max(a, max(b, a), 3, 5)", "max(5, b, a)");
+        same("min(3, 7)", "3");
+        same("max(a)", "a");
+        assert_ne!("min(a, b)".parse::<Dim>(), "max(a, b)".parse());
+    }
+
+    #[test]
+    fn what_bounds_rule_out_goes() {
+        same("max(x, 0)", "x");
+        same("min(x, 0)", "0");
+        same("min(x, x + 1)", "x");
+        same("max(x, x + y)", "x + y");
+        same("min(x % 16, 20)", "x % 16");
+        same("max(x//2, -3)", "x//2");
+        same("min(a, b, a + b + 1)", "min(a, b)");
+    }
+}

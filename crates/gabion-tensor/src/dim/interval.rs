@@ -227,3 +227,32 @@ impl Atom {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn range(text: &str) -> (Option<i64>, Option<i64>) {
+        text.parse::<Dim>().unwrap().range()
+    }
+
+    #[test]
+    fn ranges_follow_the_form() {
+        assert_eq!(range("7"), (Some(7), Some(7)));
+        assert_eq!(range("x"), (Some(0), None));
+        assert_eq!(range("3 - x"), (None, Some(3)));
+        assert_eq!(range("2*x + 3*y + 1"), (Some(1), None));
+        assert_eq!(range("x - y"), (None, None));
+        assert_eq!(range("x % 16"), (Some(0), Some(15)));
+        assert_eq!(range("x % y"), (Some(0), None));
+        assert_eq!(range("5 - 2*(x % 4)"), (Some(-1), Some(5)));
+        assert_eq!(range("ceil_div(x, 16)"), (Some(0), None));
+        assert_eq!(range("100//(x + 7)"), (Some(0), Some(14)));
+        assert_eq!(range("min(x, 5)"), (Some(0), Some(5)));
+        assert_eq!(range("max(x, 5)"), (Some(5), None));
+        assert_eq!(range("(x % 3)*(y % 4 - 2)"), (Some(-4), Some(6)));
+        assert_eq!(range("(x - y)*(x - y)"), (None, None));
+        assert_eq!(range("9223372036854775807*x"), (Some(0), None));
+    }
+}

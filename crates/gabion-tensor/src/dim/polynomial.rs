@@ -370,3 +370,94 @@ pub(crate) fn primitive(sum: &Dim) -> Option<Dim> {
     });
     Dim::from_terms(terms.collect(), constant / content).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dim(text: &str) -> Dim {
+        text.parse().unwrap()
+    }
+
+    #[track_caller]
+    fn same(a: &str, b: &str) {
+        assert_eq!(dim(a), dim(b), "{a} and {b}");
+    }
+
+    #[test]
+    fn sums_and_products_are_canonical() {
+        same("2*x + 3*x", "5*x");
+        same("x*y - y*x", "0");
+        same("(x + y)*(x - y)", "x*x - y*y");
+        same("x*(y + 2) + 1", "1 + 2*x + y*x");
+        same("x - x + 4", "4");
+        same("(x//2)*(y % 3)", "(y % 3)*(x//2)");
+        assert_ne!(dim("x"), dim("y"));
+    }
+
+    #[test]
+    fn the_order_of_products_respects_multiplication() {
+        let products = ["x*x*x", "x*x", "x*y", "y*y", "x", "y", "z"].map(|text| {
+            let dim = dim(text);
+            dim.parts().unwrap().0[0].monomial.clone()
+        });
+        assert!(products.is_sorted());
+        for pair in products.windows(2) {
+            for factor in &products {
+                assert!(pair[0].times(factor) < pair[1].times(factor));
+            }
+        }
+    }
+
+    #[test]
+    fn overflow_is_an_error_and_operators_carry_it() {
+        let most = Dim::fixed(i64::MAX);
+        assert_eq!(most.try_add(&Dim::ONE), Err(DimError::Overflow));
+        assert_eq!(
+            dim("x").try_mul(&most).unwrap().try_mul(&Dim::fixed(2)),
+            Err(DimError::Overflow)
+        );
+        let carried = (most + 1) * dim("x") - 5;
+        assert_eq!(carried.check(), Err(DimError::Overflow));
+        assert_eq!(
+            carried.eval(&crate::Bindings::new()),
+            Err(DimError::Overflow)
+        );
+        assert_eq!(carried.floor_div(&Dim::fixed(2)), Err(DimError::Overflow));
+        assert_eq!(carried.min(&Dim::ONE).check(), Err(DimError::Overflow));
+        assert_eq!(carried.range(), (None, None));
+        assert_eq!(carried.to_string(), "<overflow>");
+        assert_eq!(Dim::from(usize::MAX).check(), Err(DimError::Overflow));
+    }
+
+    #[test]
+    fn growth_is_limited() {
+        let sum: Dim = (0..40).map(|i| dim(&format!("s{i}"))).sum();
+        let cube = sum.try_mul(&sum).and_then(|square| square.try_mul(&sum));
+        assert_eq!(cube, Err(DimError::TooComplex));
+        let mut deep = dim("x");
+        let nested = (0..200).try_for_each(|i| {
+            deep = (&deep * dim("y") + i).rem(&dim("z"))?;
+            Ok(())
+        });
+        assert_eq!(nested, Err(DimError::TooComplex));
+    }
+
+    #[test]
+    fn known_sizes_take_no_memory_of_their_own() {
+        assert_eq!(size_of::<Dim>(), 16);
+        let sum = Dim::fixed(3) * 4 + 5;
+        assert_eq!((sum.as_fixed(), sum.sum().is_none()), (Some(17), true));
+    }
+
+    #[test]
+    fn common_divisors() {
+        assert_eq!(
+            [gcd(12, -18), gcd(0, 5), gcd(0, 0), gcd(i64::MIN, 6)],
+            [6, 5, 0, 2]
+        );
+        assert_eq!(primitive(&dim("4*x + 6*y - 2")), Some(dim("2*x + 3*y - 1")));
+        assert_eq!(primitive(&dim("4*x + 6*y - 1")), None);
+        assert_eq!(primitive(&dim("7")), Some(dim("7")));
+    }
+}

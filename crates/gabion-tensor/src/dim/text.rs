@@ -425,3 +425,111 @@ impl Visitor<'_> for IntegerOrText {
         text.parse().map_err(E::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn prints(text: &str, expected: &str) {
+        let dim: Dim = text.parse().unwrap();
+        assert_eq!(dim.to_string(), expected);
+        assert_eq!(expected.parse(), Ok(dim), "{expected}");
+    }
+
+    #[test]
+    fn dims_print_as_they_are_written() {
+        prints("tokens", "tokens");
+        prints("-3", "-3");
+        prints("1+2*tokens", "2*tokens + 1");
+        prints("tokens//2", "tokens//2");
+        prints("ceil_div( tokens ,16)", "ceil_div(tokens, 16)");
+        prints("tokens%16", "tokens % 16");
+        prints("min(b, a)", "min(a, b)");
+        prints("max(a, min(b, c), 3)", "max(3, a, min(b, c))");
+        prints("tokens//16*16", "16*(tokens//16)");
+        prints("b - a", "-a + b");
+        prints("-(a//2)", "-(a//2)");
+        prints("b*b - a//2", "b*b - a//2");
+        prints("3*a//2", "3*a//2");
+        prints("(a + b)//2 % c", "((a + b)//2) % c");
+        prints("a % (b*c)", "a % (b*c)");
+        prints("(-a) % 4", "(-a) % 4");
+        prints("x*(y//3)", "x*(y//3)");
+        prints("x*ceil_div(y, 3)", "x*ceil_div(y, 3)");
+        prints("ceil_div(x, y)", "ceil_div(x, y)");
+        prints("2*ceil_div(x, y) + 3", "2*ceil_div(x, y) + 3");
+        prints("5//x", "5//x");
+        prints("--x", "x");
+    }
+
+    #[test]
+    fn the_smallest_integer_reads_back() {
+        prints("-9223372036854775808", "-9223372036854775808");
+        prints("x - 9223372036854775807 - 1", "x + -9223372036854775808");
+        prints("x*-9223372036854775808", "-9223372036854775808*x");
+    }
+
+    #[test]
+    fn operators_group_to_the_left() {
+        let value = |text: &str| text.parse::<Dim>().unwrap().as_fixed();
+        assert_eq!(value("7 - 2 - 1"), Some(4));
+        assert_eq!(value("17//2*3"), Some(24));
+        assert_eq!(value("17 % 5 * 2"), Some(4));
+        assert_eq!(value("-7//2"), Some(-4));
+        assert_eq!(value("2 + 3*4"), Some(14));
+        assert_eq!(value("(2 + 3)*4"), Some(20));
+    }
+
+    #[test]
+    fn errors_say_where_and_what() {
+        let error = |text: &str| text.parse::<Dim>().unwrap_err().to_string();
+        assert_eq!(
+            error("a + "),
+            "in `a + ` at byte 4: expected a symbol, an integer, `(`, `min`, `max` or `ceil_div`"
+        );
+        assert_eq!(
+            error("a b"),
+            "in `a b` at byte 2: expected an operator or the end"
+        );
+        assert_eq!(error("min(a"), "in `min(a` at byte 5: expected `)`");
+        assert_eq!(
+            error("ceil_div(a)"),
+            "in `ceil_div(a)` at byte 10: expected `,`"
+        );
+        assert_eq!(
+            error("f(a)"),
+            "in `f(a)` at byte 0: expected `min`, `max` or `ceil_div` before `(`"
+        );
+        assert_eq!(
+            error("é"),
+            "in `é` at byte 0: expected a symbol, an integer, `(`, `min`, `max` or `ceil_div`"
+        );
+        assert_eq!(error("99999999999999999999"), "size overflows 64 bits");
+        assert_eq!(error("3 // (2 - 2)"), "division by zero in `(3) // 0`");
+        assert_eq!("min".parse::<Dim>(), Dim::symbol("min"));
+    }
+
+    #[test]
+    fn hostile_nesting_is_refused() {
+        for unit in ["(", "min(", "-", "ceil_div("] {
+            let text = unit.repeat(100_000);
+            assert!(text.parse::<Dim>().is_err());
+        }
+        let long = vec!["a"; 50_000].join("*");
+        assert_eq!(long.parse::<Dim>(), Err(DimError::TooComplex));
+    }
+
+    #[test]
+    fn json_is_an_integer_or_the_text() {
+        let json = |text: &str| serde_json::to_string(&text.parse::<Dim>().unwrap()).unwrap();
+        assert_eq!(
+            (json("5"), json("x + 1")),
+            ("5".to_string(), "\"x + 1\"".to_string())
+        );
+        assert_eq!(serde_json::from_str::<Dim>("7").unwrap(), Dim::fixed(7));
+        assert!(serde_json::from_str::<Dim>("18446744073709551615").is_err());
+        assert!(serde_json::from_str::<Dim>("1.5").is_err());
+        assert!(serde_json::from_str::<Dim>("\"x +\"").is_err());
+    }
+}

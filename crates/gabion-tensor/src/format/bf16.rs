@@ -1,6 +1,8 @@
 //! `bf16`: the high half of a binary32, little-endian.
 
-use crate::cast::f32_to_bf16;
+use half::bf16;
+
+use crate::cast::{bf16_to_f32, f32_to_bf16};
 use crate::dtype::DType;
 use crate::format::Format;
 
@@ -14,10 +16,9 @@ pub(super) const FORMAT: Format = Format {
     encode_block: encode,
 };
 
-/// Exact, signalling NaNs included: the fraction is extended with zeros.
 fn decode(bytes: &[u8], out: &mut [f32]) {
     for (x, stored) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-        *x = f32::from_bits(u32::from(u16::from_le_bytes(*stored)) << 16);
+        *x = bf16_to_f32(bf16::from_le_bytes(*stored));
     }
 }
 

@@ -7,8 +7,8 @@ impl Facts {
     /// Solutions put in, quotients and extrema that the relations decide decided, and fresh symbols written out again.
     pub(super) fn normal_form(&self, dim: &Dim) -> Result<Dim, DimError> {
         let decided = self.decided(&self.solved_in(dim)?)?;
-        let quotients = self.quotients.iter().rev();
-        quotients.fold(Ok(decided), |dim, quotient| written_out(&dim?, quotient))
+        let mut quotients = self.quotients.iter().rev();
+        quotients.try_fold(decided, |dim, quotient| written_out(&dim, quotient))
     }
 
     fn decided(&self, dim: &Dim) -> Result<Dim, DimError> {

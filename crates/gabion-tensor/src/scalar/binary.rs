@@ -209,3 +209,109 @@ fn wrapping_pow(mut base: u64, mut exponent: u64) -> u64 {
     }
     power
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_divide_like_python_but_for_div() {
+        for (a, b, div, floor, rest) in [
+            (7, 2, 3, 3, 1),
+            (-7, 2, -3, -4, 1),
+            (7, -2, -3, -4, -1),
+            (-7, -2, 3, 3, -1),
+            (6, 3, 2, 2, 0),
+        ] {
+            assert_eq!(BinaryFn::Div.eval_i64(a, b), Ok(div));
+            assert_eq!(BinaryFn::FloorDiv.eval_i64(a, b), Ok(floor));
+            assert_eq!(BinaryFn::Mod.eval_i64(a, b), Ok(rest));
+            let (a, b) = (a as f64, b as f64);
+            assert_eq!(BinaryFn::FloorDiv.eval_f64(a, b), Ok(floor as f64));
+            assert_eq!(BinaryFn::Mod.eval_f32(a as f32, b as f32), Ok(rest as f32));
+        }
+        assert_eq!(BinaryFn::Div.eval_i64(i64::MIN, -1), Ok(i64::MIN));
+        assert_eq!(BinaryFn::FloorDiv.eval_i64(i64::MIN, -1), Ok(i64::MIN));
+        assert_eq!(BinaryFn::Mod.eval_i64(i64::MIN, -1), Ok(0));
+        assert_eq!(BinaryFn::Mod.eval_u64(7, 4), Ok(3));
+    }
+
+    #[test]
+    fn division_by_zero_is_an_error_for_integers_only() {
+        for f in [BinaryFn::Div, BinaryFn::FloorDiv, BinaryFn::Mod] {
+            let error = ScalarError::DivisionByZero { function: f.name() };
+            assert_eq!(f.eval_i64(1, 0), Err(error.clone()));
+            assert_eq!(f.eval_u64(1, 0), Err(error));
+        }
+        assert_eq!(BinaryFn::Div.eval_f32(1.0, 0.0), Ok(f32::INFINITY));
+        assert!(BinaryFn::Mod.eval_f32(1.0, 0.0).unwrap().is_nan());
+    }
+
+    #[test]
+    fn powers() {
+        assert_eq!(BinaryFn::Pow.eval_i64(-3, 5), Ok(-243));
+        assert_eq!(BinaryFn::Pow.eval_i64(0, 0), Ok(1));
+        assert_eq!(BinaryFn::Pow.eval_i64(3, 41), Ok(3i64.wrapping_pow(41)));
+        assert_eq!(BinaryFn::Pow.eval_i64(-1, i64::MAX), Ok(-1));
+        assert_eq!(BinaryFn::Pow.eval_u64(2, u64::MAX), Ok(0));
+        assert_eq!(
+            BinaryFn::Pow.eval_i64(2, -1),
+            Err(ScalarError::NegativeExponent { exponent: -1 })
+        );
+        assert_eq!(BinaryFn::Pow.eval_f32(2.0, -1.0), Ok(0.5));
+        assert_eq!(
+            BinaryFn::Pow.eval_f64(2.0, 0.5),
+            Ok(std::f64::consts::SQRT_2)
+        );
+    }
+
+    #[test]
+    fn extrema_do_not_depend_on_the_order() {
+        let values = [
+            f32::NEG_INFINITY,
+            -1.0,
+            -0.0,
+            0.0,
+            1.0,
+            f32::INFINITY,
+            f32::NAN,
+        ];
+        for (i, a) in values.into_iter().enumerate() {
+            for (j, b) in values.into_iter().enumerate() {
+                let (low, high) = if a.is_nan() || b.is_nan() {
+                    (f32::NAN, f32::NAN)
+                } else {
+                    (values[i.min(j)], values[i.max(j)])
+                };
+                let found = (
+                    BinaryFn::Min.eval_f32(a, b).unwrap(),
+                    BinaryFn::Max.eval_f32(a, b).unwrap(),
+                );
+                assert_eq!(
+                    (found.0.to_bits(), found.1.to_bits()),
+                    (low.to_bits(), high.to_bits()),
+                    "{a} {b}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bits_and_angles() {
+        assert_eq!(
+            [BinaryFn::And, BinaryFn::Or, BinaryFn::Xor].map(|f| f.eval_u64(12, 10)),
+            [Ok(8), Ok(14), Ok(6)]
+        );
+        assert_eq!(
+            [BinaryFn::And, BinaryFn::Or, BinaryFn::Xor].map(|f| f.eval_bool(true, true)),
+            [Ok(true), Ok(true), Ok(false)]
+        );
+        assert_eq!(
+            BinaryFn::Atan2.eval_f64(1.0, -1.0),
+            Ok(3.0 * std::f64::consts::FRAC_PI_4)
+        );
+        assert!(BinaryFn::Atan2.eval_i64(1, 1).is_err());
+        assert_eq!(BinaryFn::Add.eval_i64(i64::MAX, 1), Ok(i64::MIN));
+        assert_eq!(BinaryFn::Sub.eval_u64(0, 1).map(|x| x as u8), Ok(255));
+    }
+}

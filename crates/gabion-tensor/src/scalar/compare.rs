@@ -86,3 +86,29 @@ impl CompareFn {
         self.eval(a, b)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_of_numbers() {
+        let of = |a: f64, b: f64| {
+            [
+                CompareFn::Eq,
+                CompareFn::Ne,
+                CompareFn::Lt,
+                CompareFn::Le,
+                CompareFn::Gt,
+                CompareFn::Ge,
+            ]
+            .map(|f| f.eval_f64(a, b))
+        };
+        assert_eq!(of(1.0, 2.0), [false, true, true, true, false, false]);
+        assert_eq!(of(2.0, 2.0), [true, false, false, true, false, true]);
+        assert_eq!(of(-0.0, 0.0), of(2.0, 2.0));
+        assert_eq!(of(f64::NAN, 2.0), [false, true, false, false, false, false]);
+        assert!(CompareFn::Lt.eval_i64(-1, 1) && CompareFn::Gt.eval_u64(u64::MAX, 1));
+        assert!(CompareFn::Ne.eval_bool(true, false));
+    }
+}

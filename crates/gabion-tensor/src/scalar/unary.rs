@@ -211,3 +211,127 @@ fn softplus(x: f64) -> f64 {
     let positive = if x > 0.0 { x } else { 0.0 };
     positive + libm::log1p(libm::exp(-x.abs()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::f16;
+
+    fn f(function: UnaryFn, x: f64) -> f64 {
+        function.eval_f64(x).unwrap()
+    }
+
+    /// Values to 17 digits, from tables of the functions.
+    #[test]
+    fn known_values() {
+        for (function, x, y) in [
+            (UnaryFn::Erf, 0.5, 0.520_499_877_813_046_5),
+            (UnaryFn::GeluErf, 1.0, 0.841_344_746_068_542_9),
+            (UnaryFn::GeluErf, -3.0, -0.004_049_694_094_890_28),
+            (UnaryFn::GeluTanh, 1.0, 0.841_191_990_608_276_8),
+            (UnaryFn::GeluTanh, -3.0, -0.003_637_392_081_773),
+            (UnaryFn::GeluQuick, 1.0, 0.845_795_765_932_821_2),
+            (UnaryFn::Sigmoid, 1.0, 0.731_058_578_630_004_9),
+            (UnaryFn::Silu, -1.0, -0.268_941_421_369_995_1),
+            (UnaryFn::Softplus, 0.0, std::f64::consts::LN_2),
+            (UnaryFn::Softplus, 50.0, 50.0),
+            (UnaryFn::Rsqrt, 16.0, 0.25),
+            (UnaryFn::Log2, 8.0, 3.0),
+            (UnaryFn::Atanh, 0.5, 0.549_306_144_334_054_9),
+            (UnaryFn::Expm1, 1e-10, 1.000_000_000_05e-10),
+        ] {
+            let found = f(function, x);
+            assert!(
+                (found - y).abs() <= 1e-12 * y.abs(),
+                "{function}({x}) is {found}, expected {y}"
+            );
+        }
+    }
+
+    #[test]
+    fn activations_keep_their_digits_and_limits() {
+        // x * Phi(x) at -10: the product with 1 + erf would have lost all digits.
+        assert!((f(UnaryFn::GeluErf, -10.0) / -7.619_853_024_160_527e-23 - 1.0).abs() < 1e-12);
+        assert_eq!(f(UnaryFn::Sigmoid, -1e4), 0.0);
+        assert_eq!(f(UnaryFn::Sigmoid, 1e4), 1.0);
+        assert_eq!(
+            UnaryFn::Silu.eval_f32(-200.0),
+            Ok(-2.767_793_1e-85_f64 as f32)
+        );
+        assert_eq!(f(UnaryFn::Softplus, f64::INFINITY), f64::INFINITY);
+        assert_eq!(f(UnaryFn::Softplus, f64::NEG_INFINITY), 0.0);
+        for function in UnaryFn::ALL
+            .iter()
+            .filter(|f| f.f64_fn().is_some() && !f.is_test())
+        {
+            assert!(f(*function, f64::NAN).is_nan(), "{function}");
+        }
+    }
+
+    #[test]
+    fn rounding_goes_to_even() {
+        for (x, y) in [
+            (0.5, 0.0),
+            (1.5, 2.0),
+            (2.5, 2.0),
+            (-0.5, -0.0),
+            (-1.5, -2.0),
+            (2.4999, 2.0),
+            (1e20, 1e20),
+        ] {
+            assert_eq!(f(UnaryFn::Round, x).to_bits(), f64::to_bits(y), "{x}");
+        }
+        assert_eq!(
+            [UnaryFn::Floor, UnaryFn::Ceil, UnaryFn::Trunc].map(|g| f(g, -1.5)),
+            [-2.0, -1.0, -1.0]
+        );
+    }
+
+    #[test]
+    fn signs_and_tests() {
+        assert_eq!(
+            [-3.0, -0.0, 0.0, 5.0].map(|x| f(UnaryFn::Sign, x)),
+            [-1.0, -0.0, 0.0, 1.0]
+        );
+        assert_eq!(
+            [-3.0, f64::INFINITY].map(|x| f(UnaryFn::Relu, x)),
+            [0.0, f64::INFINITY]
+        );
+        let tests = [UnaryFn::IsNan, UnaryFn::IsInf, UnaryFn::IsFinite];
+        assert_eq!(tests.map(|t| f(t, f64::NAN)), [1.0, 0.0, 0.0]);
+        assert_eq!(tests.map(|t| f(t, f64::NEG_INFINITY)), [0.0, 1.0, 0.0]);
+        assert_eq!(tests.map(|t| t.eval_f32(1.0)), [Ok(0.0), Ok(0.0), Ok(1.0)]);
+        assert_eq!(UnaryFn::IsNan.result_dtype(DType::F16), DType::Bool);
+        assert_eq!(UnaryFn::Exp.result_dtype(DType::F16), DType::F16);
+    }
+
+    #[test]
+    fn integers_wrap() {
+        assert_eq!(UnaryFn::Neg.eval_i64(i64::MIN), Ok(i64::MIN));
+        assert_eq!(UnaryFn::Abs.eval_i64(-128).map(|x| x as i8), Ok(-128));
+        assert_eq!(UnaryFn::Square.eval_i64(1 << 40), Ok(0));
+        assert_eq!(UnaryFn::Not.eval_u64(0).map(|x| x as u8), Ok(255));
+        assert_eq!(UnaryFn::Sign.eval_i64(-9), Ok(-1));
+        assert_eq!(UnaryFn::Not.eval_bool(true), Ok(false));
+        let error = UnaryFn::Exp.eval_i64(1).unwrap_err();
+        assert_eq!(error.to_string(), "`exp` is not defined on integers");
+    }
+
+    /// Every f16 through every function: f32 results are those of f64, rounded, or IEEE operations, which agree with that.
+    #[test]
+    fn f32_is_f64_rounded_once() {
+        for function in UnaryFn::ALL {
+            let (Some(narrow), Some(wide)) = (function.f32_fn(), function.f64_fn()) else {
+                continue;
+            };
+            for bits in 0..=u16::MAX {
+                let x = f16::from_bits(bits).to_f32();
+                let (found, expected) = (narrow(x), wide(x.into()) as f32);
+                assert!(
+                    found == expected || found.is_nan() && expected.is_nan(),
+                    "{function}({x:e}): {found:e}, {expected:e}"
+                );
+            }
+        }
+    }
+}
