@@ -17,7 +17,12 @@ pub struct Sampling {
 impl Default for Sampling {
     /// Greedy.
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -48,13 +53,24 @@ impl Sampler {
     pub fn new(sampling: Sampling) -> Result<Self, SamplingError> {
         if !sampling.temperature.is_finite() || sampling.temperature < 0.0 {
             let found = sampling.temperature.to_string();
-            return Err(SamplingError { name: "temperature", expected: "finite and at least 0", found });
+            return Err(SamplingError {
+                name: "temperature",
+                expected: "finite and at least 0",
+                found,
+            });
         }
         if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
             let found = sampling.top_p.to_string();
-            return Err(SamplingError { name: "top-p", expected: "above 0 and at most 1", found });
+            return Err(SamplingError {
+                name: "top-p",
+                expected: "above 0 and at most 1",
+                found,
+            });
         }
-        Ok(Self { sampling, state: sampling.seed })
+        Ok(Self {
+            sampling,
+            state: sampling.seed,
+        })
     }
 
     /// The next token's id; the first of equal logits when greedy. NaN logits are never chosen unless
@@ -63,16 +79,23 @@ impl Sampler {
         if self.sampling.temperature == 0.0 {
             return argmax(logits);
         }
-        let mut ranked: Vec<u32> = (0..logits.len() as u32).filter(|&i| !logits[i as usize].is_nan()).collect();
+        let mut ranked: Vec<u32> = (0..logits.len() as u32)
+            .filter(|&i| !logits[i as usize].is_nan())
+            .collect();
         if ranked.is_empty() {
             return 0;
         }
-        ranked.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+        ranked.sort_by(|&a, &b| {
+            logits[b as usize]
+                .total_cmp(&logits[a as usize])
+                .then(a.cmp(&b))
+        });
         if self.sampling.top_k > 0 {
             ranked.truncate(self.sampling.top_k);
         }
         let best = logits[ranked[0] as usize];
-        let weight = |i: u32| f64::from((logits[i as usize] - best) / self.sampling.temperature).exp();
+        let temperature = self.sampling.temperature;
+        let weight = |i: u32| f64::from((logits[i as usize] - best) / temperature).exp();
         let total: f64 = ranked.iter().map(|&i| weight(i)).sum();
         let mut kept = 0;
         let mut mass = 0.0;
@@ -117,8 +140,16 @@ pub fn argmax(logits: &[f32]) -> u32 {
 /// The `n` largest logits with their ids, descending, ties by id.
 pub fn top_logits(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let mut ranked: Vec<u32> = (0..logits.len() as u32).collect();
-    ranked.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
-    ranked.into_iter().take(n).map(|i| (i, logits[i as usize])).collect()
+    ranked.sort_by(|&a, &b| {
+        logits[b as usize]
+            .total_cmp(&logits[a as usize])
+            .then(a.cmp(&b))
+    });
+    ranked
+        .into_iter()
+        .take(n)
+        .map(|i| (i, logits[i as usize]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -131,12 +162,19 @@ mod tests {
     fn greedy_takes_the_first_of_equals_and_no_nan() {
         assert_eq!(argmax(&LOGITS), 1);
         assert_eq!(argmax(&[f32::NAN, 0.0]), 1);
-        assert_eq!(Sampler::new(Sampling::default()).unwrap().choose(&LOGITS), 1);
+        assert_eq!(
+            Sampler::new(Sampling::default()).unwrap().choose(&LOGITS),
+            1
+        );
     }
 
     #[test]
     fn the_same_seed_gives_the_same_tokens() {
-        let sampling = Sampling { temperature: 1.0, seed: 7, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed: 7,
+            ..Sampling::default()
+        };
         let draw = || {
             let mut sampler = Sampler::new(sampling).unwrap();
             (0..50).map(|_| sampler.choose(&LOGITS)).collect::<Vec<_>>()
@@ -149,18 +187,44 @@ mod tests {
     #[test]
     fn top_k_and_top_p_cut_the_tail() {
         for sampling in [
-            Sampling { temperature: 5.0, top_k: 2, top_p: 1.0, seed: 1 },
-            Sampling { temperature: 0.5, top_k: 0, top_p: 0.9, seed: 1 },
+            Sampling {
+                temperature: 5.0,
+                top_k: 2,
+                top_p: 1.0,
+                seed: 1,
+            },
+            Sampling {
+                temperature: 0.5,
+                top_k: 0,
+                top_p: 0.9,
+                seed: 1,
+            },
         ] {
             let mut sampler = Sampler::new(sampling).unwrap();
-            assert!((0..200).all(|_| [1, 2].contains(&sampler.choose(&LOGITS))), "{sampling:?}");
+            assert!(
+                (0..200).all(|_| [1, 2].contains(&sampler.choose(&LOGITS))),
+                "{sampling:?}"
+            );
         }
     }
 
     #[test]
     fn settings_that_mean_nothing_are_refused() {
-        let error = Sampler::new(Sampling { temperature: -1.0, ..Sampling::default() }).unwrap_err();
-        assert_eq!(error.to_string(), "temperature must be finite and at least 0, found -1");
-        assert!(Sampler::new(Sampling { top_p: 0.0, ..Sampling::default() }).is_err());
+        let error = Sampler::new(Sampling {
+            temperature: -1.0,
+            ..Sampling::default()
+        })
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "temperature must be finite and at least 0, found -1"
+        );
+        assert!(
+            Sampler::new(Sampling {
+                top_p: 0.0,
+                ..Sampling::default()
+            })
+            .is_err()
+        );
     }
 }
