@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gabion_checkpoint::{Checkpoint, ModelFiles, Pooling, SentenceConfig, Tokenizer, is_stale_buffer};
+use gabion_checkpoint::{
+    Checkpoint, ModelFiles, Pooling, SentenceConfig, Tokenizer, is_stale_buffer,
+};
 use gabion_ir::Graph;
 use gabion_nn::{BertConfig, BertEncoder, BertOptions};
 use gabion_plan::{InputRef, MemoryUse, RunError, Session};
@@ -13,7 +15,8 @@ use crate::language_model::{ModelError, expectations, stored_dtypes};
 
 /// The names under `bert.` where a checkpoint was saved with a head, else at the root.
 fn prefix(checkpoint: &Checkpoint) -> &'static str {
-    let at = |prefix: &str| checkpoint.contains(&format!("{prefix}embeddings.word_embeddings.weight"));
+    let at =
+        |prefix: &str| checkpoint.contains(&format!("{prefix}embeddings.word_embeddings.weight"));
     if !at("") && at("bert.") { "bert" } else { "" }
 }
 
@@ -21,13 +24,31 @@ fn prefix(checkpoint: &Checkpoint) -> &'static str {
 ///
 /// # Errors
 /// See [`ModelError`].
-pub fn bert_encoder(files: &ModelFiles, options: BertOptions) -> Result<(BertEncoder, Graph), ModelError> {
+pub fn bert_encoder(
+    files: &ModelFiles,
+    options: BertOptions,
+) -> Result<(BertEncoder, Graph), ModelError> {
+    bert_encoder_layers(files, options, None)
+}
+
+/// As [`bert_encoder`], with the first `layers` layers only (all, if that is more than there are).
+///
+/// # Errors
+/// See [`ModelError`].
+pub fn bert_encoder_layers(
+    files: &ModelFiles,
+    options: BertOptions,
+    layers: Option<usize>,
+) -> Result<(BertEncoder, Graph), ModelError> {
     let file = files.config_path().display().to_string();
-    let config = BertConfig::from_json(files.config(), &file)?;
+    let mut config = BertConfig::from_json(files.config(), &file)?;
+    let all = config.n_layers;
+    config.n_layers = layers.map_or(all, |n| n.clamp(1, all));
+    let cut = config.n_layers < all;
     let checkpoint = files.checkpoint();
     let encoder = BertEncoder::new(config, prefix(checkpoint), &stored_dtypes(checkpoint))?;
     let expected = expectations(encoder.expected_weights()?);
-    let harmless = |name: &str| encoder.may_ignore(name);
+    let harmless = |name: &str| cut || encoder.may_ignore(name);
     checkpoint.check(&expected, &[&is_stale_buffer, &harmless])?;
     let graph = encoder.build_graph(options)?;
     Ok((encoder, graph))
@@ -51,7 +72,10 @@ pub fn sentence_options(files: &ModelFiles) -> Result<(SentenceConfig, BertOptio
         Pooling::Max => gabion_nn::Pooling::Max,
         other @ (Pooling::MeanSqrtLen | Pooling::WeightedMean | Pooling::LastToken) => {
             let problem = format!("pooling {other:?} is not supported; mean, cls and max are");
-            return Err(ModelError::Kind { file: files.path().display().to_string(), problem });
+            return Err(ModelError::Kind {
+                file: files.path().display().to_string(),
+                problem,
+            });
         }
     };
     let options = BertOptions::embedding(pooling, sentence.normalize);
@@ -62,10 +86,12 @@ pub fn sentence_options(files: &ModelFiles) -> Result<(SentenceConfig, BertOptio
 pub struct SentenceEncoder {
     compiled: Compiled,
     session: Box<dyn Session>,
-    tokenizer: Tokenizer,
+    tokenizer: Option<Tokenizer>,
+    folder: String,
     sentence: SentenceConfig,
     context: usize,
     width: usize,
+    vocab: usize,
     /// How long building the graph took.
     pub build_time: Duration,
 }
@@ -92,15 +118,33 @@ impl SentenceEncoder {
     pub fn load(engine: &Engine, files: &ModelFiles) -> Result<Self, ModelError> {
         let start = std::time::Instant::now();
         let (sentence, options) = sentence_options(files)?;
-        let tokenizer = files.tokenizer()?;
+        let tokenizer = if files.has_tokenizer() {
+            Some(files.tokenizer()?)
+        } else {
+            None
+        };
+        let folder = files.path().display().to_string();
         let (encoder, graph) = bert_encoder(files, options)?;
         let build_time = start.elapsed();
         let compiled = engine.compile(&graph, &CheckpointWeights::new(files.checkpoint()))?;
         let session = compiled.session()?;
         let config = encoder.config();
-        let context = sentence.max_seq_length.unwrap_or(config.context_length).min(config.context_length);
-        let width = config.hidden_size;
-        Ok(Self { compiled, session, tokenizer, sentence, context, width, build_time })
+        let context = sentence
+            .max_seq_length
+            .unwrap_or(config.context_length)
+            .min(config.context_length);
+        let (width, vocab) = (config.hidden_size, config.vocab_size);
+        Ok(Self {
+            compiled,
+            session,
+            tokenizer,
+            folder,
+            sentence,
+            context,
+            width,
+            vocab,
+            build_time,
+        })
     }
 
     /// The compiled graph.
@@ -121,40 +165,90 @@ impl SentenceEncoder {
     /// One vector per text. Texts of other lengths in the same call do not change a vector.
     ///
     /// # Errors
-    /// A text that the tokenizer refuses; a run that fails.
+    /// A folder without a tokenizer, a text that the tokenizer refuses, a run that fails.
     pub fn embed<S: AsRef<str>>(&mut self, texts: &[S]) -> Result<Embeddings, ModelError> {
-        let mut embeddings = Embeddings::default();
+        let Some(tokenizer) = &self.tokenizer else {
+            let problem =
+                "there is no tokenizer: give token ids instead of texts, or add tokenizer.json"
+                    .to_owned();
+            return Err(ModelError::Kind {
+                file: self.folder.clone(),
+                problem,
+            });
+        };
+        let mut ids = Vec::with_capacity(texts.len());
+        let mut cut = Vec::new();
         for (i, text) in texts.iter().enumerate() {
-            let lower = self.sentence.do_lower_case.then(|| text.as_ref().to_lowercase());
+            let lower = self
+                .sentence
+                .do_lower_case
+                .then(|| text.as_ref().to_lowercase());
             let text = lower.as_deref().unwrap_or(text.as_ref());
-            let encoded = self.tokenizer.encode_truncated(text, self.context)?;
-            if encoded.ids.is_empty() {
-                return Err(ModelError::EmptyPrompt);
-            }
+            let encoded = tokenizer.encode_truncated(text, self.context)?;
             if encoded.dropped > 0 {
-                embeddings.cut.push((i, encoded.ids.len() + encoded.dropped, encoded.ids.len()));
+                cut.push((i, encoded.ids.len() + encoded.dropped, encoded.ids.len()));
             }
-            embeddings.token_ids.push(encoded.ids);
+            ids.push(encoded.ids);
         }
-        // Texts of like length share a batch, so little of it is padding.
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&i| (embeddings.token_ids[i].len(), i));
-        embeddings.vectors = vec![Vec::new(); texts.len()];
+        let vectors = self.embed_ids(&ids)?;
+        Ok(Embeddings {
+            vectors,
+            token_ids: ids,
+            cut,
+        })
+    }
+
+    /// One vector per list of token ids, special tokens included. Lists of like length share a
+    /// batch, so little of it is padding.
+    ///
+    /// # Errors
+    /// A list that is empty, longer than the model, or has an unknown id; a run that fails.
+    pub fn embed_ids(&mut self, lists: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        for ids in lists {
+            self.check(ids)?;
+        }
+        let mut order: Vec<usize> = (0..lists.len()).collect();
+        order.sort_by_key(|&i| (lists[i].len(), i));
+        let mut vectors = vec![Vec::new(); lists.len()];
         let mut at = 0;
         while at < order.len() {
             let mut end = at + 1;
-            while end < order.len() && (end + 1 - at) * embeddings.token_ids[order[end]].len() <= BATCH_TOKENS {
+            while end < order.len() && (end + 1 - at) * lists[order[end]].len() <= BATCH_TOKENS {
                 end += 1;
             }
             let batch = &order[at..end];
-            let ids: Vec<&[u32]> = batch.iter().map(|&i| embeddings.token_ids[i].as_slice()).collect();
-            let vectors = self.run(&ids)?;
-            for (&i, vector) in batch.iter().zip(vectors) {
-                embeddings.vectors[i] = vector;
+            let ids: Vec<&[u32]> = batch.iter().map(|&i| lists[i].as_slice()).collect();
+            for (&i, vector) in batch.iter().zip(self.run(&ids)?) {
+                vectors[i] = vector;
             }
             at = end;
         }
-        Ok(embeddings)
+        Ok(vectors)
+    }
+
+    fn check(&self, ids: &[u32]) -> Result<(), ModelError> {
+        if ids.is_empty() {
+            return Err(ModelError::EmptyPrompt);
+        }
+        if ids.len() > self.context {
+            return Err(ModelError::Context {
+                prompt: ids.len(),
+                new: 0,
+                context: self.context,
+            });
+        }
+        match ids
+            .iter()
+            .enumerate()
+            .find(|(_, id)| **id as usize >= self.vocab)
+        {
+            Some((at, &id)) => Err(ModelError::TokenId {
+                id,
+                at,
+                vocab: self.vocab,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// One vector per list of token ids.
@@ -172,13 +266,22 @@ impl SentenceEncoder {
             }
         }
         let shape = [ids.len(), seq];
-        let input = |name, values| InputRef { name, dtype: DType::I64, shape: &shape, bytes: bytemuck::cast_slice(values) };
-        self.session.execute(&[input("ids", &tokens), input("mask", &mask)])?;
+        let input = |name, values| InputRef {
+            name,
+            dtype: DType::I64,
+            shape: &shape,
+            bytes: bytemuck::cast_slice(values),
+        };
+        self.session
+            .execute(&[input("ids", &tokens), input("mask", &mask)])?;
         let output = self.session.output(0)?;
         let values: &[f32] = bytemuck::try_cast_slice(output.bytes).map_err(|error| {
             let problem = format!("the embedding is not aligned f32: {error}");
             ModelError::from(RunError::Output { index: 0, problem })
         })?;
-        Ok(values.chunks_exact(self.width).map(<[f32]>::to_vec).collect())
+        Ok(values
+            .chunks_exact(self.width)
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 }

@@ -7,7 +7,9 @@ use gabion_checkpoint::{Checkpoint, CheckpointError};
 use gabion_cpu::{CpuExecutor, CpuOptions};
 use gabion_ir::Graph;
 use gabion_lower::{Ledger, LowerError, LowerOptions, PassRecord, lower};
-use gabion_plan::{Executor, LoadError, Loaded, Plan, RunError, Session, StoredWeight, Target, WeightSource};
+use gabion_plan::{
+    Executor, LoadError, Loaded, Plan, RunError, Session, StoredWeight, Target, WeightSource,
+};
 use gabion_tensor::{Bindings, HostTensor};
 
 /// An executor, ready to compile graphs.
@@ -46,7 +48,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::cpu`], and zero threads.
     pub fn cpu_with(options: CpuOptions) -> Result<Self, EngineError> {
-        Ok(Self { executor: Box::new(CpuExecutor::new(options)?) })
+        Ok(Self {
+            executor: Box::new(CpuExecutor::new(options)?),
+        })
     }
 
     /// What the executor can do.
@@ -58,7 +62,11 @@ impl Engine {
     ///
     /// # Errors
     /// A graph that does not verify, or a weight that is missing or wrong.
-    pub fn compile(&self, graph: &Graph, weights: &dyn WeightSource) -> Result<Compiled, EngineError> {
+    pub fn compile(
+        &self,
+        graph: &Graph,
+        weights: &dyn WeightSource,
+    ) -> Result<Compiled, EngineError> {
         self.compile_with(graph, weights, &LowerOptions::default())
     }
 
@@ -72,16 +80,27 @@ impl Engine {
         weights: &dyn WeightSource,
         options: &LowerOptions,
     ) -> Result<Compiled, EngineError> {
-        let options = LowerOptions { stop_after: None, ..options.clone() };
+        let options = LowerOptions {
+            stop_after: None,
+            ..options.clone()
+        };
         let start = Instant::now();
         let lowered = lower(graph, self.target(), &options)?;
         let lower_time = start.elapsed();
         // Without `stop_after` a plan is always selected.
-        let plan = lowered.plan.ok_or_else(|| LoadError::Setup("lowering gave no plan".to_owned()))?;
+        let plan = lowered
+            .plan
+            .ok_or_else(|| LoadError::Setup("lowering gave no plan".to_owned()))?;
         let start = Instant::now();
         let loaded = self.executor.load(Arc::new(plan), weights)?;
         let load_time = start.elapsed();
-        Ok(Compiled { loaded, ledger: lowered.ledger, passes: lowered.passes, lower_time, load_time })
+        Ok(Compiled {
+            loaded,
+            ledger: lowered.ledger,
+            passes: lowered.passes,
+            lower_time,
+            load_time,
+        })
     }
 }
 
@@ -129,7 +148,10 @@ impl Compiled {
     ///
     /// # Errors
     /// Inputs that do not fit.
-    pub fn run(&self, inputs: &[(&str, &HostTensor)]) -> Result<Vec<(String, HostTensor)>, EngineError> {
+    pub fn run(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Vec<(String, HostTensor)>, EngineError> {
         let mut session = self.session()?;
         Ok(session.run(inputs)?)
     }
@@ -153,7 +175,11 @@ impl<'a> CheckpointWeights<'a> {
     }
 
     fn full_name(&self, name: &str) -> String {
-        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+        if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
     }
 }
 
@@ -167,15 +193,28 @@ impl WeightSource for CheckpointWeights<'_> {
         let view = self
             .checkpoint
             .view(&full)
-            .map_err(|error| LoadError::Read { name: full, file, problem: error.to_string() })?;
+            .map_err(|error| LoadError::Read {
+                name: full,
+                file,
+                problem: error.to_string(),
+            })?;
         let rows = view.tensor.shape().first().copied().unwrap_or(1);
-        let row_map = view.row_map.map(|map| map.source_rows(rows).map(|row| row as u32).collect());
-        Ok(StoredWeight { tensor: view.tensor, row_map })
+        let row_map = view
+            .row_map
+            .map(|map| map.source_rows(rows).map(|row| row as u32).collect());
+        Ok(StoredWeight {
+            tensor: view.tensor,
+            row_map,
+        })
     }
 
     fn release(&self, name: &str) {
         let full = self.full_name(name);
-        if let Some(bytes) = self.checkpoint.info(&full).and_then(|info| self.checkpoint.raw_bytes(info)) {
+        if let Some(bytes) = self
+            .checkpoint
+            .info(&full)
+            .and_then(|info| self.checkpoint.raw_bytes(info))
+        {
             bytes.advise_dontneed();
         }
     }

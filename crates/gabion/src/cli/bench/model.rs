@@ -1,0 +1,252 @@
+//! `gabion bench model`: prefill and decode of a language model.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gabion::cpu::{CpuExecutor, CpuLoaded, CpuSession};
+use gabion::ir::Sampler;
+use gabion::language_model::causal_lm;
+use gabion::lower::{LowerOptions, lower};
+use gabion::nn::CausalLmConfig;
+use gabion::plan::{Executor, InputRef, Loaded, Session};
+use gabion::tensor::{Bindings, DType};
+use gabion::{CheckpointWeights, ModelError};
+use serde_json::json;
+
+use super::super::engine_args::EngineArgs;
+use super::super::error::CliError;
+use super::super::output::Output;
+use super::super::{Done, model_arg};
+use super::{limits_json, limits_line, measure_limits, median, peak_rss_bytes};
+
+/// Words of `gabion bench model`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A preset, a folder or a .gguf file
+    #[arg(long, value_name = "MODEL", default_value = "smollm2")]
+    model: OsString,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prefill: usize,
+    /// Tokens decoded one by one, after a prompt of a few
+    #[arg(long, value_name = "N", default_value_t = 96)]
+    decode: usize,
+    /// Tokens in the cache before the first decoded one
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    past: usize,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Each measurement is the median of so many.
+const RUNS: usize = 5;
+
+pub(super) fn run(args: &Args, out: &Output) -> Done {
+    let options = args.engine.cpu_options()?;
+    if args.prefill == 0 || args.decode == 0 || args.past == 0 {
+        return Err(CliError::Options(
+            "--prefill, --decode and --past: expected at least 1".to_owned(),
+        )
+        .into());
+    }
+    let executor = CpuExecutor::new(options)?;
+    // Before the limits are measured, which takes memory of its own.
+    let progress = out.spinner("loading");
+    let mut loading = load(args, &executor, out)?;
+    let model = &mut loading.model;
+    drop(progress);
+    let progress = out.spinner("measuring");
+    let prefill = model.prefill(args.prefill)?;
+    let decode = model.decode(args.past, args.decode)?;
+    let sync_share = model.sync_share(args.past, args.decode)?;
+    let peak_rss = peak_rss_bytes();
+    drop(progress);
+    let limits = measure_limits(args.engine.threads()?, out)?;
+    let config = &model.config;
+    // Every weight once, and on the average half of what the decoded tokens add to the cache.
+    let row = 2 * config.n_layers * config.kv_heads * config.head_dim * 4;
+    let bytes_per_token = model.loaded.packed_weight_bytes() + row * (args.past + args.decode / 2);
+    let decode_limit = limits.dram_gbs * 1e9 / bytes_per_token as f64;
+    let prefill_limit = limits.f32_gflops * 1e9 / flops_per_token(config, args.prefill);
+    let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64();
+    let (prefill_rate, decode_rate) = (rate(args.prefill, prefill), rate(args.decode, decode));
+    out.text(&limits_line(&limits))?;
+    out.line(format_args!(
+        "load {:.3} s, compile {:.3} s",
+        loading.load.as_secs_f64(),
+        loading.compile.as_secs_f64()
+    ))?;
+    out.line(format_args!(
+        "prefill {} tokens: {prefill_rate:.1} tok/s ({:.1} % of the f32 limit {prefill_limit:.0})",
+        args.prefill,
+        100.0 * prefill_rate / prefill_limit
+    ))?;
+    out.line(format_args!(
+        "decode {} tokens: {decode_rate:.1} tok/s ({:.1} % of the memory limit {decode_limit:.0})",
+        args.decode,
+        100.0 * decode_rate / decode_limit
+    ))?;
+    out.line(format_args!(
+        "{:.1} MB per token, {:.1} % of the time at barriers, peak RSS {:.1} MB",
+        bytes_per_token as f64 / 1e6,
+        100.0 * sync_share,
+        peak_rss as f64 / 1e6
+    ))?;
+    out.object(|| {
+        json!({
+            "model": loading.name,
+            "limits": limits_json(&limits),
+            "load_s": loading.load.as_secs_f64(),
+            "compile_s": loading.compile.as_secs_f64(),
+            "prefill_tok_s": prefill_rate,
+            "prefill_limit_tok_s": prefill_limit,
+            "decode_tok_s": decode_rate,
+            "decode_limit_tok_s": decode_limit,
+            "sync_share": sync_share,
+            "bytes_per_token": bytes_per_token,
+            "packed_weight_bytes": model.loaded.packed_weight_bytes(),
+            "arena_bytes": model.session.memory().arena_bytes,
+            "cache_bytes": model.session.memory().state_bytes,
+            "peak_rss_bytes": peak_rss,
+        })
+    })?;
+    Ok(true)
+}
+
+/// Two operations for each weight of the layers, and attention; the head counts once, for the last
+/// token.
+fn flops_per_token(config: &CausalLmConfig, tokens: usize) -> f64 {
+    let (h, q, kv) = (
+        config.hidden_size,
+        config.heads * config.head_dim,
+        config.kv_heads * config.head_dim,
+    );
+    let weights = h * (q + 2 * kv) + q * h + 3 * h * config.intermediate_size;
+    // Each token attends to half of them on the average: scores and sums.
+    let attention = 4 * q * tokens / 2;
+    let head = 2 * h * config.vocab_size / tokens;
+    (config.n_layers * (2 * weights + attention) + head) as f64
+}
+
+struct Loading {
+    name: String,
+    model: Model,
+    load: Duration,
+    compile: Duration,
+}
+
+fn load(args: &Args, executor: &CpuExecutor, out: &Output) -> anyhow::Result<Loading> {
+    let start = Instant::now();
+    let (located, files) = model_arg::open(&args.model, out)?;
+    let open = start.elapsed();
+    let start = Instant::now();
+    let (model, graph) = causal_lm(&files)?;
+    let plan = lower(&graph, executor.target(), &LowerOptions::default())?.plan;
+    let plan = plan.ok_or_else(|| CliError::Options("lowering gave no plan".to_owned()))?;
+    let compile = start.elapsed();
+    let config = model.config().clone();
+    let capacity = args.prefill.max(args.past + args.decode);
+    if capacity > config.context_length {
+        let (prompt, new) = if args.prefill == capacity {
+            (capacity, 0)
+        } else {
+            (args.past, args.decode)
+        };
+        return Err(ModelError::Context {
+            prompt,
+            new,
+            context: config.context_length,
+        }
+        .into());
+    }
+    let start = Instant::now();
+    let loaded = executor.load_cpu(Arc::new(plan), &CheckpointWeights::new(files.checkpoint()))?;
+    let load = open + start.elapsed();
+    let mut sizes = Bindings::new();
+    sizes.bind("capacity", capacity as i64)?;
+    let session = loaded.cpu_session(&sizes)?;
+    Ok(Loading {
+        name: located.name,
+        model: Model {
+            config,
+            loaded,
+            session,
+            sampler: Sampler::new(3),
+        },
+        load,
+        compile,
+    })
+}
+
+/// A model with one session.
+struct Model {
+    config: CausalLmConfig,
+    loaded: CpuLoaded,
+    session: CpuSession,
+    sampler: Sampler,
+}
+
+impl Model {
+    /// Runs `tokens` random tokens at `position`.
+    fn feed(&mut self, position: usize, tokens: usize) -> anyhow::Result<()> {
+        let ids: Vec<i32> = (0..tokens)
+            .map(|_| self.sampler.int(0, self.config.vocab_size as i64 - 1) as i32)
+            .collect();
+        let position = [position as i64];
+        self.session.execute(&[
+            InputRef {
+                name: "ids",
+                dtype: DType::I32,
+                shape: &[tokens],
+                bytes: bytemuck::cast_slice(&ids),
+            },
+            InputRef {
+                name: "position",
+                dtype: DType::I64,
+                shape: &[],
+                bytes: bytemuck::cast_slice(&position),
+            },
+        ])?;
+        Ok(())
+    }
+
+    /// The median time of a prompt.
+    fn prefill(&mut self, tokens: usize) -> anyhow::Result<Duration> {
+        self.feed(0, tokens)?;
+        self.median_of(|model| model.feed(0, tokens))
+    }
+
+    /// The median time of decoding `tokens` one by one after `past`.
+    fn decode(&mut self, past: usize, tokens: usize) -> anyhow::Result<Duration> {
+        self.feed(0, past)?;
+        self.feed(past, 1)?;
+        self.median_of(|model| (0..tokens).try_for_each(|i| model.feed(past + i, 1)))
+    }
+
+    fn median_of(
+        &mut self,
+        job: impl Fn(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Duration> {
+        let mut times = Vec::new();
+        for _ in 0..RUNS {
+            let start = Instant::now();
+            job(self)?;
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        Ok(median(&times))
+    }
+
+    /// The mean share of the workers' time at barriers, over decoded tokens.
+    fn sync_share(&mut self, past: usize, tokens: usize) -> anyhow::Result<f64> {
+        self.session.set_profiling(true);
+        let mut sum = 0.0;
+        for i in 0..tokens {
+            self.feed(past + i, 1)?;
+            sum += self.session.sync_share();
+        }
+        self.session.set_profiling(false);
+        Ok(sum / tokens as f64)
+    }
+}

@@ -1,0 +1,233 @@
+//! Chat templates: a user's message as the text that a chat model was trained on. Templates are
+//! Jinja as transformers runs it.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gabion::checkpoint::ChatTemplate;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+
+use super::error::CliError;
+
+/// The template with one message by the user, ready for the assistant's answer.
+///
+/// # Errors
+/// A template that is no Jinja, or that refuses the message (`raise_exception`).
+pub(crate) fn render(
+    model: &Path,
+    template: &ChatTemplate,
+    message: &str,
+) -> Result<String, CliError> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |text: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, text))
+    });
+    environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    environment.add_filter("tojson", to_json);
+    let failed = |error: Error| CliError::Template {
+        path: model.to_owned(),
+        message: describe(&error),
+    };
+    environment
+        .add_template("chat", &template.template)
+        .map_err(failed)?;
+    let chat = environment.get_template("chat").map_err(failed)?;
+    let token = |text: &Option<String>| text.clone().unwrap_or_default();
+    chat.render(context! {
+        messages => vec![context! { role => "user", content => message }],
+        add_generation_prompt => true,
+        bos_token => token(&template.bos_token),
+        eos_token => token(&template.eos_token),
+        pad_token => token(&template.pad_token),
+        unk_token => token(&template.unk_token),
+    })
+    .map_err(failed)
+}
+
+/// The error with its line; the template's own words if it raised it.
+fn describe(error: &Error) -> String {
+    let what = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    match error.line() {
+        Some(line) => format!("line {line}: {what}"),
+        None => what,
+    }
+}
+
+/// JSON without the escapes that are meant for web pages.
+fn to_json(value: &Value, options: minijinja::value::Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent").unwrap_or(None);
+    let bad = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
+    let Some(indent) = indent else {
+        return serde_json::to_string(value).map_err(bad);
+    };
+    let mut bytes = Vec::new();
+    let spaces = " ".repeat(indent.min(16));
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+    serde::Serialize::serialize(
+        value,
+        &mut serde_json::Serializer::with_formatter(&mut bytes, formatter),
+    )
+    .map_err(bad)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Seconds since 1970, UTC.
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |t| t.as_secs() as i64)
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const DAYS: [&str; 7] = [
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+];
+
+/// `strftime` for the directives that templates use, in UTC; others stay as they are.
+fn strftime(format: &str, seconds: i64) -> String {
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let weekday = DAYS[days.rem_euclid(7) as usize];
+    let month_name = MONTHS[month - 1];
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let mut text = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            text.push(c);
+            continue;
+        }
+        text += &match chars.next() {
+            Some('Y') => format!("{year}"),
+            Some('y') => format!("{:02}", year.rem_euclid(100)),
+            Some('m') => format!("{month:02}"),
+            Some('d') => format!("{day:02}"),
+            Some('e') => format!("{day:2}"),
+            Some('B') => month_name.to_owned(),
+            Some('b') => month_name[..3].to_owned(),
+            Some('A') => weekday.to_owned(),
+            Some('a') => weekday[..3].to_owned(),
+            Some('H') => format!("{hour:02}"),
+            Some('I') => format!("{:02}", (hour + 11) % 12 + 1),
+            Some('p') => if hour < 12 { "AM" } else { "PM" }.to_owned(),
+            Some('M') => format!("{minute:02}"),
+            Some('S') => format!("{second:02}"),
+            Some('F') => format!("{year}-{month:02}-{day:02}"),
+            Some('T') => format!("{hour:02}:{minute:02}:{second:02}"),
+            Some('%') => "%".to_owned(),
+            Some(other) => format!("%{other}"),
+            None => "%".to_owned(),
+        };
+    }
+    text
+}
+
+/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar: years
+/// begin in March here, so that the leap day is the last of its year.
+fn civil(days: i64) -> (i64, usize, i64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12 + 1;
+    (
+        year_of_era + era * 400 + i64::from(month <= 2),
+        month as usize,
+        day,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> ChatTemplate {
+        let token = |t: &str| Some(t.to_owned());
+        ChatTemplate {
+            template: text.to_owned(),
+            bos_token: token("<s>"),
+            eos_token: token("</s>"),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_template_sees_the_message_the_tokens_and_python_methods() {
+        let text = "{{ bos_token }}{% for m in messages %}\n    {% if m.role.startswith('us') %}\n[{{ m['content'].strip() | upper }}]{% endif %}{% endfor %}{% if add_generation_prompt %}>{% endif %}";
+        assert_eq!(
+            render(Path::new("m"), &template(text), " hi ").unwrap(),
+            "<s>[HI]>"
+        );
+    }
+
+    #[test]
+    fn json_in_a_template_is_plain() {
+        let text = "{{ {'a': '<&>', 'b': [1, 2]} | tojson }}";
+        assert_eq!(
+            render(Path::new("m"), &template(text), "x").unwrap(),
+            r#"{"a":"<&>","b":[1,2]}"#
+        );
+    }
+
+    #[test]
+    fn what_a_template_raises_is_the_error() {
+        let error = render(
+            Path::new("m"),
+            &template("\n{{ raise_exception('roles must alternate') }}"),
+            "x",
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "m: chat template: line 2: roles must alternate"
+        );
+    }
+
+    #[test]
+    fn a_template_that_is_no_jinja_is_an_error() {
+        let error = render(Path::new("m"), &template("{% if %}"), "x")
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("m: chat template: line 1: "), "{error}");
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        assert_eq!(
+            strftime("%d %b %Y, %A %H:%M:%S", 0),
+            "01 Jan 1970, Thursday 00:00:00"
+        );
+        assert_eq!(
+            strftime("%F %T %p %I", 951_782_399),
+            "2000-02-28 23:59:59 PM 11"
+        );
+        assert_eq!(strftime("%F %a", 951_782_400), "2000-02-29 Tue");
+        assert_eq!(strftime("%B %e %y %q %", 1_709_251_200), "March  1 24 %q %");
+    }
+}

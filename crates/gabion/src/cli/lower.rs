@@ -1,0 +1,247 @@
+//! `gabion lower`: a graph at a stage between what was built and what runs.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use gabion::cpu::cpu_target;
+use gabion::encoder::{bert_encoder_layers, sentence_options};
+use gabion::ir::Graph;
+use gabion::language_model::causal_lm_layers;
+use gabion::lower::{LowerError, LowerOptions, Lowered, PASSES, Pass, PassRecord, lower};
+use gabion::presets::Preset;
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::output::{Output, table};
+use super::write::{make_folder, write_file};
+use super::{Done, graph_file, model_arg};
+
+/// Words of `gabion lower`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A preset, a folder, a .gguf file, or a graph in text form (- is standard input)
+    #[arg(value_name = "MODEL|GRAPH")]
+    source: OsString,
+    /// graph (as built), a pass (after it), or plan [default: plan]
+    #[arg(long, value_name = "graph|PASS|plan")]
+    stage: Option<String>,
+    /// Write the graph before and after every pass, the plan, the ledger and a manifest there
+    #[arg(long, value_name = "DIR")]
+    dump_dir: Option<PathBuf>,
+    /// Run only the first N passes
+    #[arg(long, value_name = "N")]
+    stop_after: Option<usize>,
+    /// Print what each pass looked at, did and refused, and why
+    #[arg(long)]
+    ledger: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &Output) -> Done {
+    let stage = Stage::of(args)?;
+    let progress = out.spinner("lowering");
+    let graph = graph_of(&args.source, None, out)?.0;
+    let passes = match stage {
+        Stage::Graph if args.dump_dir.is_none() && !args.ledger => Some(0),
+        Stage::After(n) if args.dump_dir.is_none() && !args.ledger => Some(n),
+        Stage::Graph | Stage::After(_) | Stage::Plan => args.stop_after,
+    };
+    let record = args.dump_dir.is_some() || matches!(stage, Stage::After(_));
+    let lowered = lower(
+        &graph,
+        &cpu_target(),
+        &LowerOptions {
+            stop_after: passes,
+            record,
+            ..LowerOptions::default()
+        },
+    )?;
+    drop(progress);
+    if let Some(folder) = &args.dump_dir {
+        dump(folder, &graph, &lowered)?;
+    }
+    let shown = args.stage.is_some() || (args.dump_dir.is_none() && !args.ledger);
+    let text = if shown || out.is_json() {
+        Some(stage.text(&graph, &lowered))
+    } else {
+        None
+    };
+    match &text {
+        Some(text) if shown => out.text(text)?,
+        _ => {}
+    }
+    if args.ledger {
+        out.text(&lowered.ledger.to_string())?;
+    }
+    if !shown && !args.ledger {
+        out.text(&summary(&lowered))?;
+    }
+    out.object(|| {
+        let mut report = json!({
+            "graph": graph.name.as_ref(),
+            "stage": stage.name(),
+            "text": text,
+            "nodes": graph.len(),
+            "passes": lowered.passes.iter().map(pass_json).collect::<Vec<_>>(),
+            "dump_dir": args.dump_dir,
+        });
+        if args.ledger {
+            report["ledger"] = json!(lowered.ledger);
+        }
+        report
+    })?;
+    Ok(true)
+}
+
+/// Where to stop and look.
+#[derive(Clone, Copy)]
+enum Stage {
+    Graph,
+    /// After this many passes, of which the last is the one named.
+    After(usize),
+    Plan,
+}
+
+impl Stage {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        let limit = args.stop_after.unwrap_or(PASSES.len());
+        let stage = match args.stage.as_deref() {
+            None if limit == 0 => Stage::Graph,
+            None if limit < PASSES.len() => Stage::After(limit),
+            None | Some("plan") => Stage::Plan,
+            Some("graph") => Stage::Graph,
+            Some(name) => match PASSES.iter().position(|p| p.name == name) {
+                Some(at) => Stage::After(at + 1),
+                None => {
+                    let known = PASSES
+                        .iter()
+                        .map(|p: &Pass| p.name)
+                        .collect::<Vec<_>>()
+                        .join(", ");
+                    let known = format!("{known} (and the stages graph and plan)");
+                    return Err(LowerError::UnknownPass {
+                        name: name.to_owned(),
+                        known,
+                    }
+                    .into());
+                }
+            },
+        };
+        let needed = match stage {
+            Stage::Graph => 0,
+            Stage::After(n) => n,
+            Stage::Plan => PASSES.len(),
+        };
+        if needed > limit {
+            let message = format!(
+                "--stage {} needs {needed} passes, --stop-after {limit} runs fewer: leave one of them out",
+                stage.name()
+            );
+            return Err(CliError::Options(message).into());
+        }
+        Ok(stage)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Stage::Graph => "graph",
+            Stage::After(n) => PASSES[n - 1].name,
+            Stage::Plan => "plan",
+        }
+    }
+
+    fn text(self, graph: &Graph, lowered: &Lowered) -> String {
+        match self {
+            Stage::Graph => graph.to_text(),
+            Stage::After(n) => lowered
+                .passes
+                .get(n - 1)
+                .and_then(|p| p.snapshot.as_ref())
+                .map_or_else(|| lowered.graph.to_text(), |s| s.after.to_text()),
+            Stage::Plan => lowered
+                .plan
+                .as_ref()
+                .map_or_else(String::new, gabion::plan::Plan::to_text),
+        }
+    }
+}
+
+/// The graph of a model (the first `layers` layers) or of a file, with the path of the model.
+pub(crate) fn graph_of(
+    source: &OsString,
+    layers: Option<usize>,
+    out: &Output,
+) -> anyhow::Result<(Graph, Option<PathBuf>)> {
+    let path = Path::new(source);
+    let preset = source.to_str().and_then(Preset::by_name).is_some();
+    if !preset && path != Path::new("-") && !path.exists() {
+        return Err(CliError::NoModel {
+            name: source.to_string_lossy().into_owned(),
+            presets: model_arg::preset_names(),
+        }
+        .into());
+    }
+    if !preset && !model_arg::is_model(path) {
+        return Ok((graph_file::read_graph(path)?, None));
+    }
+    let (located, files) = model_arg::open(source, out)?;
+    let graph = if model_arg::is_encoder(&files) {
+        bert_encoder_layers(&files, sentence_options(&files)?.1, layers)?.1
+    } else {
+        causal_lm_layers(&files, layers)?.1
+    };
+    Ok((graph, Some(located.path)))
+}
+
+fn pass_json(pass: &PassRecord) -> Value {
+    json!({ "pass": pass.name, "rewrites": pass.rewrites, "nodes": pass.nodes, "time_us": pass.time.as_secs_f64() * 1e6 })
+}
+
+fn summary(lowered: &Lowered) -> String {
+    let row = |p: &PassRecord| {
+        vec![
+            p.name.to_owned(),
+            p.rewrites.to_string(),
+            p.nodes.to_string(),
+            format!("{:.0}", p.time.as_secs_f64() * 1e6),
+        ]
+    };
+    let rows: Vec<_> = lowered.passes.iter().map(row).collect();
+    table(&["pass", "rewrites", "nodes", "us"], &rows)
+}
+
+/// One numbered file before and after each pass, the plan, the ledger, and a manifest of them.
+fn dump(folder: &Path, graph: &Graph, lowered: &Lowered) -> Result<(), CliError> {
+    make_folder(folder)?;
+    let mut entries = Vec::new();
+    for (i, pass) in lowered.passes.iter().enumerate() {
+        let names = ["before", "after"].map(|when| format!("{i:02}_{}.{when}.gir", pass.name));
+        if let Some(snapshot) = &pass.snapshot {
+            for (name, graph) in names.iter().zip([&snapshot.before, &snapshot.after]) {
+                write_file(&folder.join(name), graph.to_text().as_bytes())?;
+            }
+        }
+        let mut entry = pass_json(pass);
+        entry["files"] = json!(names);
+        entries.push(entry);
+    }
+    write_file(
+        &folder.join("ledger.txt"),
+        lowered.ledger.to_string().as_bytes(),
+    )?;
+    let mut manifest = json!({
+        "graph": graph.name.as_ref(),
+        "target": cpu_target().name,
+        "nodes": graph.len(),
+        "passes": entries,
+        "ledger": "ledger.txt",
+        "plan": null,
+    });
+    if let Some(plan) = &lowered.plan {
+        write_file(&folder.join("plan.txt"), plan.to_text().as_bytes())?;
+        manifest["plan"] = "plan.txt".into();
+    }
+    write_file(
+        &folder.join("manifest.json"),
+        format!("{manifest:#}\n").as_bytes(),
+    )
+}

@@ -1,0 +1,65 @@
+//! Files of named tensors for and from graphs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use gabion::checkpoint::{
+    Checkpoint, CheckpointError, Expected, SafetensorsType, TensorDecl, write_safetensors,
+};
+use gabion::ir::Graph;
+use gabion::tensor::HostTensor;
+
+use super::error::CliError;
+
+/// Every tensor of a file, by name.
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>, CheckpointError> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint
+        .names()
+        .map(|name| Ok((name.to_owned(), checkpoint.get(name)?)))
+        .collect()
+}
+
+/// Writes tensors to a safetensors file, whole or not at all.
+///
+/// # Errors
+/// A dtype that the format does not have; the disk's.
+pub(crate) fn write(path: &Path, tensors: &[(String, HostTensor)]) -> anyhow::Result<()> {
+    let mut decls = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let dtype = tensor.dtype();
+        let stored = SafetensorsType::of(dtype).ok_or_else(|| {
+            CliError::file(path, format!("tensor `{name}` is {dtype}, which safetensors files do not have: cast it in the graph"))
+        })?;
+        decls.push(TensorDecl {
+            name: name.clone(),
+            stored,
+            shape: tensor.shape().to_vec(),
+        });
+    }
+    write_safetensors(path, &Default::default(), &decls, |index, sink| {
+        let write = |source| CheckpointError::Io {
+            path: path.to_owned(),
+            action: "write",
+            source,
+        };
+        sink.write_all(tensors[index].1.bytes()).map_err(write)
+    })?;
+    Ok(())
+}
+
+/// The tensors that a graph reads, in the load report's words.
+pub(crate) fn expected(graph: &Graph) -> Vec<Expected> {
+    let weights = graph.weights().into_iter();
+    weights
+        .filter_map(|(name, ty, _)| {
+            let shape = ty.shape.as_fixed()?.to_vec();
+            Some(Expected {
+                name: name.to_string(),
+                dtypes: vec![ty.dtype],
+                shape,
+            })
+        })
+        .collect()
+}
