@@ -128,3 +128,53 @@ pub mod number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instr(op: MapOp, args: &[u16]) -> MapInstr {
+        MapInstr {
+            op,
+            args: args.to_vec(),
+            dtype: DType::F32,
+        }
+    }
+
+    #[test]
+    fn programs_read_back_with_every_constant() {
+        let constants = [
+            0.1,
+            -0.0,
+            1e-310,
+            f64::MAX,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
+        let mut instrs: Vec<MapInstr> = constants.map(|x| instr(MapOp::Const(x), &[])).into();
+        instrs.push(instr(MapOp::Unary(UnaryFn::GeluErf), &[0]));
+        instrs.push(instr(MapOp::Binary(BinaryFn::FloorDiv), &[0, 1]));
+        instrs.push(instr(MapOp::Compare(CompareFn::Le), &[0, 1]));
+        instrs.push(instr(MapOp::Select, &[9, 0, 1]));
+        instrs.push(instr(MapOp::Cast, &[2]));
+        let program = MapProgram {
+            reads: 1,
+            instrs,
+            results: vec![8, 11],
+        };
+        let json = serde_json::to_string(&program).unwrap();
+        assert_eq!(serde_json::from_str::<MapProgram>(&json).unwrap(), program);
+        for instr in &program.instrs {
+            assert_eq!(instr.op.arity(), instr.args.len(), "{:?}", instr.op);
+        }
+        assert!(serde_json::from_str::<MapOp>(r#"{"const":"one"}"#).is_err());
+    }
+
+    #[test]
+    fn constants_are_compared_by_their_bits() {
+        assert_eq!(MapOp::Const(f64::NAN), MapOp::Const(f64::NAN));
+        assert_ne!(MapOp::Const(0.0), MapOp::Const(-0.0));
+        assert_ne!(MapOp::Binary(BinaryFn::Add), MapOp::Compare(CompareFn::Eq));
+    }
+}

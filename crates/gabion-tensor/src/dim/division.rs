@@ -359,7 +359,7 @@ fn bounded_quotient(dividend: &Dim, divisor: &Dim) -> Result<Option<i64>, DimErr
 /// `dividend = whole * divisor + rest`, where taking out `whole` makes the dividend shorter. By a single product, every multiple is
 /// taken out; by a sum, only if terms become fewer.
 fn take_multiples(dividend: &Dim, divisor: &Dim) -> Result<(Dim, Dim), DimError> {
-    // Overflow on the way only means that it does not become shorter.
+    // Overflow or length on the way only mean that it does not become shorter.
     let (whole, rest) = long_division(dividend, divisor).unwrap_or((Dim::ZERO, dividend.clone()));
     if rest.parts()?.0.len() < dividend.parts()?.0.len() {
         return Ok((whole, rest));
@@ -367,12 +367,15 @@ fn take_multiples(dividend: &Dim, divisor: &Dim) -> Result<(Dim, Dim), DimError>
     Ok((Dim::ZERO, dividend.clone()))
 }
 
+/// Most terms of one quotient of polynomials: a longer one is not looked for.
+const MAX_QUOTIENT_TERMS: usize = 256;
+
 /// Division of polynomials over the integers: no term of the rest is a multiple of the divisor's first term.
 fn long_division(dividend: &Dim, divisor: &Dim) -> Result<(Dim, Dim), DimError> {
     let lead = &divisor.parts()?.0[0];
     let mut whole = Dim::ZERO;
     let mut rest = dividend.clone();
-    loop {
+    for _ in 0..MAX_QUOTIENT_TERMS {
         let next = rest.parts()?.0.iter().find_map(|term| {
             let monomial = term.monomial.divided_by(&lead.monomial)?;
             (term.coefficient % lead.coefficient == 0)
@@ -385,6 +388,7 @@ fn long_division(dividend: &Dim, divisor: &Dim) -> Result<(Dim, Dim), DimError> 
         rest = rest.try_sub(&quotient.try_mul(divisor)?)?;
         whole = whole.try_add(&quotient)?;
     }
+    Err(DimError::TooComplex)
 }
 
 /// `(p*x - 1) // (p*b)` is `(x - 1) // b` for positive divisors: both are `ceil_div(x, b) - 1`.

@@ -518,6 +518,8 @@ mod tests {
         }
         let long = vec!["a"; 50_000].join("*");
         assert_eq!(long.parse::<Dim>(), Err(DimError::TooComplex));
+        let division = format!("{}//(a + b)", vec!["a"; 2000].join("*"));
+        assert!(division.parse::<Dim>().is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn built(result: Result<Dim, DimError>) -> Result<Dim, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, max_global_rejects: 1_000_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn dims_have_the_value_of_their_expression(e in expressions(), symbols in prop::array::uniform3(sizes())) {

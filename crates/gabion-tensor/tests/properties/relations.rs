@@ -101,7 +101,7 @@ fn declared(recipes: &[Recipe], symbols: &[i64; 4]) -> Result<Relations, TestCas
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_global_rejects: 1_000_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_proved_holds(
