@@ -37,7 +37,10 @@ impl Layer {
         n: usize,
         k: usize,
     ) -> Result<Layer, Box<dyn Error>> {
-        let size = format.row_bytes(k).ok_or("k is no whole number of blocks")? * n;
+        let size = format
+            .row_bytes(k)
+            .ok_or("k is no whole number of blocks")?
+            * n;
         let bytes = stored(format, size);
         let source = StoredRows {
             format,
@@ -47,7 +50,9 @@ impl Layer {
         Ok(Layer {
             weight: PackedWeight::pack(team, k, &[Part::plain(source)])?,
             columns: Columns::by_row(&plain_tiles(n), None),
-            x: (0..m * k).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect(),
+            x: (0..m * k)
+                .map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0)
+                .collect(),
             y: vec![0.0; m * n],
             n,
         })
@@ -86,7 +91,9 @@ fn stored(format: WeightFormat, size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut bytes = vec![0; size];
     bytes.fill_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 56) as u8
     });
     let (step, at, value): (usize, usize, &[u8]) = match format {
@@ -133,7 +140,11 @@ fn time(
     let ks: Vec<usize> = layers.iter().map(|l| l.weight.k()).collect();
     let scratch = Scratch::new(kernels, team.threads(), m, &ks)?;
     let segments: Vec<[Segment<'_>; 1]> = layers.iter().map(|l| [l.segment()]).collect();
-    let matmuls: Vec<Matmul<'_>> = layers.iter().zip(&segments).map(|(l, s)| l.matmul(s)).collect();
+    let matmuls: Vec<Matmul<'_>> = layers
+        .iter()
+        .zip(&segments)
+        .map(|(l, s)| l.matmul(s))
+        .collect();
     let shared = Shared(matmuls);
     let shared = &shared;
     let mut times = Vec::new();

@@ -27,7 +27,9 @@ pub enum IsaError {
     #[error("unknown instruction set `{0}`: expected `avx512`, `avx2` or `portable`")]
     Unknown(String),
     /// The machine lacks it.
-    #[error("this machine does not have the instruction set `{wanted}`; `{best}` is the best that it has")]
+    #[error(
+        "this machine does not have the instruction set `{wanted}`; `{best}` is the best that it has"
+    )]
     Unavailable {
         /// What was asked for.
         wanted: Isa,

@@ -406,7 +406,9 @@ fn perform(
         spins,
     };
     // SAFETY: `Team::run` does not return, and so the closure lives, until every worker is done.
-    let result = catch_unwind(AssertUnwindSafe(|| unsafe { (job.call)(job.data, &worker) }));
+    let result = catch_unwind(AssertUnwindSafe(|| unsafe {
+        (job.call)(job.data, &worker)
+    }));
     RUNNING.set(outer);
     if let Err(payload) = result {
         keep_panic(index, shared, payload);

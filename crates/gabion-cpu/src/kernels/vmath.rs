@@ -32,6 +32,12 @@ unsafe fn poly<S: Simd, const N: usize>(x: S::F, c: [f32; N]) -> S::F {
     }
 }
 
+/// `2^n` for n from -126 to 127.
+#[inline(always)]
+unsafe fn power_of_2<S: Simd>(n: S::I) -> S::F {
+    unsafe { S::bits_to_float(S::shl(S::add_i(n, S::splat_i(127)), 23)) }
+}
+
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
@@ -39,7 +45,11 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 #[inline(always)]
 unsafe fn exp_sum<S: Simd>(x: S::F, low: S::F) -> S::F {
     const C: [f32; 5] = [
-        0.5, 0.166_665_12, 0.041_666_187, 0.008_369_598_5, 0.001_395_171_97,
+        0.5,
+        0.166_665_12,
+        0.041_666_187,
+        0.008_369_598_5,
+        0.001_395_171_97,
     ];
     unsafe {
         // Outside, the result is 0 or infinity whatever x is; NaN passes.
@@ -52,8 +62,10 @@ unsafe fn exp_sum<S: Simd>(x: S::F, low: S::F) -> S::F {
         let p = S::add(p, S::splat(1.0));
         // 2^n in two steps, so that neither leaves the normal range and one rounding is left.
         let half = S::sar(n, 1);
-        let power = |n| S::bits_to_float(S::shl(S::add_i(n, S::splat_i(127)), 23));
-        S::mul(S::mul(p, power(half)), power(S::sub_i(n, half)))
+        S::mul(
+            S::mul(p, power_of_2::<S>(half)),
+            power_of_2::<S>(S::sub_i(n, half)),
+        )
     }
 }
 
@@ -97,8 +109,15 @@ pub unsafe fn log<S: Simd>(x: S::F) -> S::F {
 #[inline(always)]
 unsafe fn log1p_small<S: Simd>(f: S::F, n: S::F) -> S::F {
     const C: [f32; 9] = [
-        0.333_333_1, -0.249_999_87, 0.200_022_27, -0.166_692_51, 0.142_186_58, -0.123_843_43,
-        0.118_729_66, -0.117_898_35, 0.069_154_25,
+        0.333_333_1,
+        -0.249_999_87,
+        0.200_022_27,
+        -0.166_692_51,
+        0.142_186_58,
+        -0.123_843_43,
+        0.118_729_66,
+        -0.117_898_35,
+        0.069_154_25,
     ];
     unsafe {
         let f2 = S::mul(f, f);
@@ -144,7 +163,11 @@ pub unsafe fn silu<S: Simd>(x: S::F) -> S::F {
 #[inline(always)]
 pub unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
     const C: [f32; 5] = [
-        -0.333_332_84, 0.133_314_91, -0.053_743_497, 0.020_650_583, -0.005_717_038_6,
+        -0.333_332_84,
+        0.133_314_91,
+        -0.053_743_497,
+        0.020_650_583,
+        -0.005_717_038_6,
     ];
     unsafe {
         let a = S::abs(x);
@@ -161,8 +184,16 @@ pub unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
 #[inline(always)]
 unsafe fn scaled_erfc<S: Simd>(t: S::F) -> S::F {
     const C: [f32; 10] = [
-        1.276_978_4, -0.092_763_99, -0.166_031_54, 0.164_055_56, -0.054_202_937, -0.008_060_514,
-        0.008_626_248, 0.001_312_278_1, -0.001_223_201_2, -0.000_396_339_05,
+        1.276_978_4,
+        -0.092_763_99,
+        -0.166_031_54,
+        0.164_055_56,
+        -0.054_202_937,
+        -0.008_060_514,
+        0.008_626_248,
+        0.001_312_278_1,
+        -0.001_223_201_2,
+        -0.000_396_339_05,
     ];
     unsafe {
         let t = S::min(S::splat(10.5), t);
@@ -178,7 +209,12 @@ unsafe fn scaled_erfc<S: Simd>(t: S::F) -> S::F {
 #[inline(always)]
 pub unsafe fn erf<S: Simd>(x: S::F) -> S::F {
     const C: [f32; 6] = [
-        0.128_379_17, -0.376_125_75, 0.112_827_7, -0.026_804_57, 0.005_054_270_4, -0.000_633_261_2,
+        0.128_379_17,
+        -0.376_125_75,
+        0.112_827_7,
+        -0.026_804_57,
+        0.005_054_270_4,
+        -0.000_633_261_2,
     ];
     unsafe {
         let a = S::abs(x);

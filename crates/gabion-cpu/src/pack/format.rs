@@ -8,8 +8,10 @@
 //! | `q8_0` | per block of 32 k: `[32]` scales f16, `[32 k][32]` codes i8 |
 //! | `q4_0` | per block: `[32]` scales f16, `[4][32]` words of eight codes of consecutive k, low bits first |
 //! | `q4_1` | per block: `[32]` scales, `[32]` minima f16, words as `q4_0` |
-//! | `q5_0` | per block: `[32]` scales, `[32]` words of 32 fifth bits (bit = k), words as `q4_0` |
+//! | `q5_0` | per block: `[32]` scales, `[32]` words of 32 fifth bits, words as `q4_0` |
 //! | `q5_1` | per block: scales, minima, fifth bits, words |
+//!
+//! The fifth bit of value k of a block is bit `8 (k % 8 / 2) + 2 (k / 8) + k % 2` of its word.
 //!
 //! So a tile takes the bytes that its 32 rows take in a file.
 

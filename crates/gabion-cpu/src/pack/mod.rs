@@ -51,7 +51,9 @@ pub struct Part<'a> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PackError {
     /// `k` is zero, or no whole number of the format's blocks.
-    #[error("part {part}: rows of {k} values are no whole number of {format} blocks ({block} values each)")]
+    #[error(
+        "part {part}: rows of {k} values are no whole number of {format} blocks ({block} values each)"
+    )]
     RaggedRow {
         /// Which part.
         part: usize,
@@ -63,7 +65,9 @@ pub enum PackError {
         block: usize,
     },
     /// The bytes are not those of so many rows.
-    #[error("part {part}: {rows} rows of {k} {format} values take {expected} bytes, {found} are there")]
+    #[error(
+        "part {part}: {rows} rows of {k} {format} values take {expected} bytes, {found} are there"
+    )]
     WrongSize {
         /// Which part.
         part: usize,
@@ -79,7 +83,9 @@ pub enum PackError {
         found: usize,
     },
     /// Sources of one part differ in format and are not changed to `f32`.
-    #[error("part {part} is made of {first} and of {other} rows: give them parts of their own, or a change that makes them f32")]
+    #[error(
+        "part {part} is made of {first} and of {other} rows: give them parts of their own, or a change that makes them f32"
+    )]
     MixedFormats {
         /// Which part.
         part: usize,

@@ -39,9 +39,7 @@ fn decode_block(format: WeightFormat, b: &[u8], out: &mut [f32]) {
             out[0] = bf16::from_bits(u16::from_le_bytes([b[0], b[1]])).to_f32_const();
         }
         WeightFormat::Q8_0 => fill(out, |i| f16_at(b, 0) * f32::from(b[2 + i] as i8)),
-        WeightFormat::Q4_0 => fill(out, |i| {
-            f16_at(b, 0) * (f32::from(code4(&b[2..], i)) - 8.0)
-        }),
+        WeightFormat::Q4_0 => fill(out, |i| f16_at(b, 0) * (f32::from(code4(&b[2..], i)) - 8.0)),
         // The product of scale and code is exact, so this rounds once.
         WeightFormat::Q4_1 => fill(out, |i| {
             f16_at(b, 0) * f32::from(code4(&b[4..], i)) + f16_at(b, 2)

@@ -109,7 +109,9 @@ fn write_codes4(places: &Places, stored: &[u8], lane: usize, out: &mut [u8]) {
         rest = &rest[2..];
     }
     if places.fifth {
-        put(out, places.fifth_at() + 4 * lane, &rest[..4]);
+        let stored = u32_at(rest, 0);
+        let bits = (0..32).fold(0, |bits, k| bits | (stored >> k & 1) << fifth_bit(k));
+        put(out, places.fifth_at() + 4 * lane, &bits.to_le_bytes());
         rest = &rest[4..];
     }
     let eight = |at: usize| {
@@ -121,6 +123,13 @@ fn write_codes4(places: &Places, stored: &[u8], lane: usize, out: &mut [u8]) {
         let word = gather_nibbles(codes).to_le_bytes();
         put(out, places.codes_at + (chunk * TILE + lane) * 4, &word);
     }
+}
+
+/// Where the fifth bit of value `k` of a block stands: a shift puts those of every other value of
+/// eight in a row at the same bit of four bytes.
+const fn fifth_bit(k: u32) -> u32 {
+    let (chunk, step) = (k / 8, k % 8);
+    8 * (step / 2) + 2 * chunk + step % 2
 }
 
 /// The low halves of eight bytes, side by side.
@@ -161,9 +170,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn read_block_lane(format: WeightFormat, block: &[u8], lane: usize, out: &mut [f32]) {
     let places = Places::of(format);
-    let half_at = |at: usize| {
-        f16::from_bits(u16::from_le_bytes([block[at], block[at + 1]])).to_f32_const()
-    };
+    let half_at =
+        |at: usize| f16::from_bits(u16::from_le_bytes([block[at], block[at + 1]])).to_f32_const();
     let scale = half_at(2 * lane);
     if format == WeightFormat::Q8_0 {
         return fill(out, |k| {
@@ -177,7 +185,7 @@ fn read_block_lane(format: WeightFormat, block: &[u8], lane: usize, out: &mut [f
     };
     let code = |k: usize| {
         let word = u32_at(block, places.codes_at + ((k / 8) * TILE + lane) * 4);
-        ((word >> (4 * (k % 8)) & 15) | (fifth >> k & 1) << 4) as f32
+        ((word >> (4 * (k % 8)) & 15) | (fifth >> fifth_bit(k as u32) & 1) << 4) as f32
     };
     if places.minima {
         let min = half_at(2 * TILE + 2 * lane);

@@ -2,6 +2,7 @@
 //!
 //! No choice made here changes a bit of the result.
 
+use crate::pack::TILE;
 use crate::workers::split;
 use std::ops::Range;
 
@@ -17,22 +18,50 @@ pub(super) struct Blocking {
     /// Most steps of k at a time: a panel of x over so many stays in the first cache, a group of
     /// tiles in the second.
     pub max_step: usize,
-    /// Most values of packed x, unless one panel alone is larger.
+    /// If no more values than this are in a block of x and a group of tiles together, all steps
+    /// of k are taken at a time, so that tiles are read from end to end.
+    pub whole: usize,
+    /// Values of packed x that stay in the second cache beside the tiles: a block is no larger
+    /// if it can have `near_rows` rows then, so many that reading weights again costs little.
+    pub near_packed: usize,
+    pub near_rows: usize,
+    /// Most values of packed x otherwise, unless one panel alone is larger.
     pub max_packed: usize,
     /// Most rows in a block of packed x.
     pub max_rows: usize,
 }
 
 impl Blocking {
+    /// The pieces in which a block of `rows` rows of `k` values meets its tiles; those that are
+    /// decoded are best read back soon.
+    pub(super) fn pieces(&self, rows: usize, k: usize, decodes: bool) -> Pieces {
+        for group in (1..=self.group).rev() {
+            if !decodes && (rows + group * TILE).saturating_mul(k) <= self.whole {
+                return Pieces { group, step: k };
+            }
+        }
+        Pieces {
+            group: self.group,
+            step: self.step(k),
+        }
+    }
+
+    /// The values of the tiles of a piece that are decoded.
+    pub(super) fn most_decoded(&self, k: usize) -> usize {
+        self.group * TILE * self.step(k)
+    }
+
     /// Steps of k at a time: equal parts, in whole blocks of 32.
-    pub(super) fn step(&self, k: usize) -> usize {
+    fn step(&self, k: usize) -> usize {
         let parts = k.div_ceil(self.max_step).max(1);
         k.div_ceil(parts).next_multiple_of(32).min(k.max(1))
     }
 
     /// The most rows in a block.
     pub(super) fn block_rows(&self, k: usize) -> usize {
-        let rows = (self.max_packed / k.max(1)).min(self.max_rows);
+        let near = self.near_packed / k.max(1);
+        let far = (self.max_packed / k.max(1)).min(self.max_rows);
+        let rows = if near >= self.near_rows { near } else { far };
         (rows / self.panel_rows).max(1) * self.panel_rows
     }
 
@@ -48,6 +77,13 @@ impl Blocking {
             }
         })
     }
+}
+
+/// How many tiles and how many steps of k a panel of x meets at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pieces {
+    pub group: usize,
+    pub step: usize,
 }
 
 /// Rows cut into panels of nearly equal height.
@@ -122,8 +158,11 @@ mod tests {
         let blocking = Blocking {
             panel_rows: 12,
             stream_rows: 8,
-            group: 4,
+            group: 2,
             max_step: 512,
+            whole: 100_000,
+            near_packed: 1 << 17,
+            near_rows: 192,
             max_packed: 1 << 20,
             max_rows: 512,
         };
@@ -131,6 +170,13 @@ mod tests {
             let step = blocking.step(k);
             assert!(step <= 512 && (step.is_multiple_of(32) || step == k));
             assert!(k.div_ceil(step) <= k.div_ceil(512).max(1));
+            for rows in [1, 12, 13, 40, 100, 1_000] {
+                let pieces = blocking.pieces(rows, k, true);
+                assert_eq!(pieces, Pieces { group: 2, step });
+                assert_eq!(blocking.most_decoded(k), 2 * step * TILE);
+                let pieces = blocking.pieces(rows, k, false);
+                assert!(pieces.step == k || pieces == Pieces { group: 2, step });
+            }
         }
         for (m, k) in [(1, 1), (13, 576), (513, 2048), (5000, 64), (40, 1 << 21)] {
             let mut next = 0;

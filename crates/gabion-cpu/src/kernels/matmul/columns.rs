@@ -107,9 +107,15 @@ mod tests {
             place: Place { group: 0, column },
             len,
         };
-        assert_eq!(columns.tiles, [[run(0, 16), run(16, 16)], [run(32, 8), run(0, 0)]]);
+        assert_eq!(
+            columns.tiles,
+            [[run(0, 16), run(16, 16)], [run(32, 8), run(0, 0)]]
+        );
         let columns = Columns::by_first_row(&gated_tiles(20), None);
-        assert_eq!(columns.tiles, [[run(0, 16), run(0, 0)], [run(16, 4), run(0, 0)]]);
+        assert_eq!(
+            columns.tiles,
+            [[run(0, 16), run(0, 0)], [run(16, 4), run(0, 0)]]
+        );
     }
 
     #[test]
@@ -117,12 +123,21 @@ mod tests {
         let tiles = rotary_tiles(2, 64, 64, Pairing::Halves).pairs;
         let columns = Columns::by_row(&tiles, Some(64));
         assert!(columns.scattered.is_empty());
-        let place = Place { group: 1, column: 48 };
+        let place = Place {
+            group: 1,
+            column: 48,
+        };
         assert_eq!(columns.tiles[3][1], HalfTile::Run { place, len: 16 });
         let tiles = rotary_tiles(3, 8, 8, Pairing::Halves).pairs;
         let columns = Columns::by_row(&tiles, Some(8));
         assert_eq!(columns.scattered.len(), 2);
-        assert_eq!(columns.scattered[1][5], Place { group: 1, column: 5 });
+        assert_eq!(
+            columns.scattered[1][5],
+            Place {
+                group: 1,
+                column: 5
+            }
+        );
         assert_eq!(columns.scattered[1][12], NOWHERE);
     }
 }

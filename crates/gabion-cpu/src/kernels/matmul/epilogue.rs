@@ -220,9 +220,8 @@ unsafe fn rotary<S: Simd>(
         let in_order = (0..HALF).all(|i| angles[i] as usize == angles[0] as usize + i);
         let mut gathered = [[0.0_f32; HALF]; 2];
         for r in 0..tile.rows {
-            let mut turn = tables.map(|table| {
-                table.wrapping_add((tile.row + r) * row_stride + angles[0] as usize)
-            });
+            let mut turn = tables
+                .map(|table| table.wrapping_add((tile.row + r) * row_stride + angles[0] as usize));
             if !in_order {
                 for (from, to) in tables.iter().zip(&mut gathered) {
                     let from = from.add((tile.row + r) * row_stride);
@@ -267,7 +266,9 @@ unsafe fn put<S: Simd>(
                 let column = place.column as usize + lane;
                 let mut v = v;
                 if let Some(residual) = residual {
-                    let from = residual.ptr.add((tile.row + r) * residual.row_stride + column);
+                    let from = residual
+                        .ptr
+                        .add((tile.row + r) * residual.row_stride + column);
                     v = S::add(v, S::load_first(from, count));
                 }
                 let group = place.group as usize * segment.out.group_stride;
@@ -299,7 +300,9 @@ unsafe fn scatter(segment: &Segment<'_>, tile: &Finished, r: usize, residual: Op
                 let column = place.column as usize;
                 let mut v = *tile.sums.add(r * TILE + half * HALF + lane);
                 if let Some(residual) = residual {
-                    v += *residual.ptr.add((tile.row + r) * residual.row_stride + column);
+                    v += *residual
+                        .ptr
+                        .add((tile.row + r) * residual.row_stride + column);
                 }
                 let group = place.group as usize * segment.out.group_stride;
                 *segment.out.row(tile.row + r).wrapping_add(group + column) = v;

@@ -136,6 +136,33 @@ unsafe fn words<S: Simd>(block: *const u8, start: usize, chunk: usize, lane: usi
     unsafe { S::load_i(block.add(start + (chunk * TILE + lane) * 4)) }
 }
 
+/// The eight codes of chunk `chunk`, each with its fifth bit and in a byte of its own: those of
+/// even steps and those of odd steps. The bytes' upper bits are zero.
+#[inline(always)]
+unsafe fn with_fifth_bits<S: Simd>(words: S::I, fifth: S::I, chunk: usize) -> (S::I, S::I) {
+    unsafe {
+        let fifth = S::shr(fifth, 2 * chunk as u32);
+        let (four, bit) = (S::splat_i(0x0f0f_0f0f), S::splat_i(0x1010_1010));
+        let even = S::or_i(S::and_i(words, four), S::and_i(S::shl(fifth, 4), bit));
+        let words = S::shr(words, 4);
+        let odd = S::or_i(S::and_i(words, four), S::and_i(S::shl(fifth, 3), bit));
+        (even, odd)
+    }
+}
+
+/// The word of [`with_fifth_bits`] with the code of step `step` in its low bits.
+#[inline(always)]
+unsafe fn five_at<S: Simd>((even, odd): (S::I, S::I), step: usize) -> S::I {
+    unsafe {
+        let codes = if step.is_multiple_of(2) { even } else { odd };
+        if step < 2 {
+            codes
+        } else {
+            S::shr(codes, 8 * (step as u32 / 2))
+        }
+    }
+}
+
 /// The word with the code of step `step` in its low bits.
 #[inline(always)]
 unsafe fn at<S: Simd>(codes: S::I, step: usize) -> S::I {
@@ -217,13 +244,13 @@ impl<S: Simd> TileFormat<S> for Q5_0 {
     ) -> (S::I, S::I) {
         unsafe {
             let words = words::<S>(block, SCALES + 4 * TILE, chunk, lane);
-            (words, S::shr(fifth, 8 * chunk as u32))
+            with_fifth_bits::<S>(words, fifth, chunk)
         }
     }
     #[inline(always)]
-    unsafe fn weights((low, fifth): (S::I, S::I), (scale, _): (S::F, S::I), step: usize) -> S::F {
+    unsafe fn weights(codes: (S::I, S::I), (scale, _): (S::F, S::I), step: usize) -> S::F {
         unsafe {
-            let code = S::five_bits_less_16(at::<S>(low, step), fifth, step as u32);
+            let code = S::five_bits_less_16(five_at::<S>(codes, step));
             S::mul(code, scale)
         }
     }
@@ -253,17 +280,17 @@ impl<S: Simd> TileFormat<S> for Q5_1 {
     ) -> (S::I, S::I) {
         unsafe {
             let words = words::<S>(block, 2 * SCALES + 4 * TILE, chunk, lane);
-            (words, S::shr(fifth, 8 * chunk as u32))
+            with_fifth_bits::<S>(words, fifth, chunk)
         }
     }
     #[inline(always)]
     unsafe fn weights(
-        (low, fifth): (S::I, S::I),
+        codes: (S::I, S::I),
         (scale, min, _): (S::F, S::F, S::I),
         step: usize,
     ) -> S::F {
         unsafe {
-            let code = S::five_bits(at::<S>(low, step), fifth, step as u32);
+            let code = S::five_bits(five_at::<S>(codes, step));
             S::fma(code, scale, min)
         }
     }

@@ -39,11 +39,16 @@ pub(super) type TileKernel = unsafe fn(&TileArgs);
 pub(super) struct DecodeArgs {
     /// A tile, from the block where k starts.
     pub w: *const u8,
+    /// From this tile to the next, in bytes.
+    pub tile_bytes: usize,
     /// Steps.
     pub k: usize,
     /// `[k][32]` values.
     pub out: *mut f32,
 }
+
+/// How far ahead of its reads decoding asks for weights, in bytes.
+const DECODE_AHEAD: usize = 4_000;
 
 /// One tile, decoded.
 pub(super) type DecodeKernel = unsafe fn(&DecodeArgs);
@@ -57,6 +62,37 @@ unsafe fn prefetch(at: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Where weights are fetched from that will be read soon: further on in a tile, then in the tile
+/// that comes next.
+struct Ahead {
+    at: *const u8,
+    /// Bytes until there.
+    left: usize,
+    /// From the end of the one to the start of the other.
+    jump: usize,
+}
+
+impl Ahead {
+    /// `by` bytes ahead of `w`, of which `left` are left; then comes what lies `jump` after those.
+    #[inline(always)]
+    fn new(w: *const u8, by: usize, left: usize, jump: usize) -> Ahead {
+        let mut ahead = Ahead { at: w, left, jump };
+        ahead.step(by.min(left));
+        ahead
+    }
+
+    #[inline(always)]
+    fn step(&mut self, bytes: usize) {
+        self.at = self.at.wrapping_add(bytes);
+        if self.left <= bytes {
+            self.at = self.at.wrapping_add(self.jump);
+            self.left = usize::MAX;
+        } else {
+            self.left -= bytes;
+        }
+    }
 }
 
 /// See [`TileKernel`].
@@ -103,25 +139,33 @@ unsafe fn one_pass<S: Simd, F: TileFormat<S>, const MR: usize, const NV: usize>(
         }
         let mut x = args.x;
         let mut block = w;
+        let jump = (NV.div_ceil(per_tile) - 1) * args.tile_bytes;
+        let mut ahead = Ahead::new(w, args.ahead, args.tile_bytes, jump);
         for _ in 0..args.k / F::BLOCK_K {
             if args.ahead != 0 {
                 for v in (0..NV).step_by(per_tile) {
                     for line in 0..F::BLOCK_BYTES / 64 {
-                        prefetch(block.wrapping_add(tile_of(v) + args.ahead + 64 * line));
+                        prefetch(ahead.at.wrapping_add(tile_of(v) + 64 * line));
                     }
                 }
+                ahead.step(F::BLOCK_BYTES);
             }
-            let scales: [F::Scale; NV] =
-                std::array::from_fn(|v| F::scale(block.add(tile_of(v)), lane_of(v)));
+            let mut scales = [F::scale(block, lane); NV];
+            for v in 1..NV {
+                scales[v] = F::scale(block.add(tile_of(v)), lane_of(v));
+            }
             for chunk in 0..F::BLOCK_K / F::CHUNK {
-                let codes: [F::Codes; NV] = std::array::from_fn(|v| {
-                    F::codes(block.add(tile_of(v)), scales[v], chunk, lane_of(v))
-                });
+                let mut codes = [F::codes(block, scales[0], chunk, lane); NV];
+                for v in 1..NV {
+                    codes[v] = F::codes(block.add(tile_of(v)), scales[v], chunk, lane_of(v));
+                }
                 macro_rules! steps {
                     ($($step:literal)*) => { $(
                         if $step < F::CHUNK {
-                            let weights: [S::F; NV] =
-                                std::array::from_fn(|v| F::weights(codes[v], scales[v], $step));
+                            let mut weights = [F::weights(codes[0], scales[0], $step); NV];
+                            for v in 1..NV {
+                                weights[v] = F::weights(codes[v], scales[v], $step);
+                            }
                             step::<S, MR, NV>(&mut acc, x.add($step * MR), weights);
                         }
                     )* };
@@ -133,11 +177,12 @@ unsafe fn one_pass<S: Simd, F: TileFormat<S>, const MR: usize, const NV: usize>(
         }
         // Only plain formats have steps left over, and those have no scales to read.
         for k in 0..args.k % F::BLOCK_K {
-            let weights: [S::F; NV] = std::array::from_fn(|v| {
+            let mut weights = [S::splat(0.0); NV];
+            for v in 0..NV {
                 let scale = F::scale(block.add(tile_of(v)), lane_of(v));
                 let codes = F::codes(block.add(tile_of(v)), scale, k / F::CHUNK, lane_of(v));
-                F::weights(codes, scale, k % F::CHUNK)
-            });
+                weights[v] = F::weights(codes, scale, k % F::CHUNK);
+            }
             step::<S, MR, NV>(&mut acc, x, weights);
             x = x.add(MR);
         }
@@ -174,7 +219,14 @@ pub(super) unsafe fn decode<S: Simd, F: TileFormat<S>>(args: &DecodeArgs) {
     unsafe {
         let mut block = args.w;
         let mut out = args.out;
+        let bytes = args.k / F::BLOCK_K * F::BLOCK_BYTES;
+        let jump = args.tile_bytes.saturating_sub(bytes);
+        let mut ahead = Ahead::new(args.w, DECODE_AHEAD, bytes, jump);
         for _ in 0..args.k / F::BLOCK_K {
+            for line in 0..F::BLOCK_BYTES / 64 {
+                prefetch(ahead.at.wrapping_add(64 * line));
+            }
+            ahead.step(F::BLOCK_BYTES);
             for lane in (0..TILE).step_by(S::LANES) {
                 let scale = F::scale(block, lane);
                 for chunk in 0..F::BLOCK_K / F::CHUNK {

@@ -19,7 +19,7 @@ pub use epilogue::{Form, Output, Residual, Segment};
 pub use scratch::Scratch;
 
 use crate::isa::Isa;
-use crate::pack::{PackedWeight, Run, TILE};
+use crate::pack::{PackedWeight, Run, TILE, WeightFormat};
 use crate::workers::{Worker, split};
 use blocking::{Blocking, Panels, Share, share};
 use epilogue::{Finish, Finished};
@@ -35,7 +35,6 @@ pub struct Kernels {
     table: Table,
     finish: Finish,
     blocking: Blocking,
-    ahead: usize,
 }
 
 /// Rows of x: `rows` rows of as many values as the weight's `k`.
@@ -66,7 +65,11 @@ impl Kernels {
     /// `isa` must be available on this machine; an unavailable one is replaced by the portable.
     pub fn of(isa: Isa) -> &'static Kernels {
         static ALL: [OnceLock<Kernels>; 3] = [const { OnceLock::new() }; 3];
-        let isa = if isa.is_available() { isa } else { Isa::Portable };
+        let isa = if isa.is_available() {
+            isa
+        } else {
+            Isa::Portable
+        };
         ALL[isa as usize].get_or_init(|| Kernels::new(isa))
     }
 
@@ -78,15 +81,18 @@ impl Kernels {
             Isa::Avx2 => table::avx2_table(),
             _ => table::portable_table(),
         };
-        let stream_rows = crate::pack::WeightFormat::ALL
+        let stream_rows = WeightFormat::ALL
             .iter()
-            .map(|&format| table.format(format).stream.len())
+            .map(|&format| table.stream_rows(format))
             .max();
         let blocking = Blocking {
             panel_rows: table.panel_rows(),
             stream_rows: stream_rows.unwrap_or(1),
-            group: 4,
+            group: 2,
             max_step: 640,
+            whole: 192 << 10,
+            near_packed: 160 << 10,
+            near_rows: 192,
             max_packed: 1 << 20,
             max_rows: 1024,
         };
@@ -95,7 +101,6 @@ impl Kernels {
             table,
             finish: epilogue::finish(isa),
             blocking,
-            ahead: 1024,
         }
     }
 
@@ -149,7 +154,7 @@ pub unsafe fn matmul(worker: &Worker<'_>, kernels: &Kernels, job: &Matmul<'_>, s
         own: scratch.own(&kernels.blocking, m, k, worker.index()),
         k,
     };
-    let streams = |run: &Run| m <= kernels.table.format(run.format).stream.len();
+    let streams = |run: &Run| m <= kernels.table.stream_rows(run.format);
     // SAFETY: the caller's promise.
     unsafe {
         if job.matmul.weight.runs().iter().all(streams) {
@@ -161,35 +166,53 @@ pub unsafe fn matmul(worker: &Worker<'_>, kernels: &Kernels, job: &Matmul<'_>, s
 }
 
 impl Job<'_> {
-    /// Few rows: weights are decoded in registers, once.
+    /// Few rows: weights are decoded in registers, for each panel of rows anew.
     unsafe fn stream(&self, worker: &Worker<'_>) {
         let x = &self.matmul.x;
+        // All formats of a weight get the panels that its weakest can take.
+        let formats = self.matmul.weight.runs().iter().map(|run| run.format);
+        let most = formats.map(|format| self.kernels.table.format(format).stream.len());
+        let panels = Panels {
+            rows: 0..x.rows,
+            count: x.rows.div_ceil(most.min().unwrap_or(1)),
+        };
         let mut packed = x.ptr;
         if x.rows > 1 {
             packed = self.own.tiles;
-            // SAFETY: `own.tiles` has room for `stream_rows` rows.
-            unsafe { pack_rows::pack(x.ptr, x.row_stride, x.rows, 0..self.k, self.own.tiles) };
+            for panel in (0..panels.count).map(|index| panels.panel(index)) {
+                // SAFETY: `own.tiles` has room for `stream_rows` rows.
+                unsafe {
+                    let from = x.ptr.add(panel.start * x.row_stride);
+                    let to = self.own.tiles.add(panel.start * self.k);
+                    pack_rows::pack(from, x.row_stride, panel.len(), 0..self.k, to);
+                }
+            }
         }
         let mine = split(self.tiles.len(), worker.index(), worker.count());
         let mine = self.tiles.start + mine.start..self.tiles.start + mine.end;
         for (run, tiles) in runs_of(self.matmul.weight, mine) {
             let stream = &self.kernels.table.format(run.format).stream;
-            let shapes = &stream[x.rows - 1];
-            for group in groups(tiles, shapes.many.tiles) {
-                let args = TileArgs {
-                    x: packed,
-                    w: self.tile_at(&run, group.start),
-                    tile_bytes: run.tile_bytes,
-                    tiles: group.len(),
-                    k: self.k,
-                    out: self.own.sums,
-                    resume: false,
-                    ahead: self.kernels.ahead,
-                };
-                // SAFETY: the tiles lie in the run, x and sums are as large as described.
-                unsafe {
-                    run_tiles(shapes, args, x.rows);
-                    self.finish(group, 0, x.rows, self.own.sums);
+            let size = stream[panels.panel(0).len() - 1].many.tiles;
+            for group in groups(tiles, size) {
+                for panel in (0..panels.count).map(|index| panels.panel(index)) {
+                    let args = TileArgs {
+                        x: packed.wrapping_add(panel.start * self.k),
+                        w: self.tile_at(&run, group.start),
+                        tile_bytes: run.tile_bytes,
+                        tiles: group.len(),
+                        k: self.k,
+                        out: self.own.sums,
+                        resume: false,
+                        ahead: match panel.start {
+                            0 => prefetch_distance(run.format, x.rows),
+                            _ => 0,
+                        },
+                    };
+                    // SAFETY: the tiles lie in the run, x and sums are as large as described.
+                    unsafe {
+                        run_tiles(&stream[panel.len() - 1], args, panel.len());
+                        self.finish(group.clone(), panel.start, panel.len(), self.own.sums);
+                    }
                 }
             }
         }
@@ -235,13 +258,20 @@ impl Job<'_> {
             let packed = unsafe { scratch.next_shared(worker) };
             pack_share(x, self.k, &block, worker, packed);
             worker.barrier();
-            let mine = share(self.tiles.len(), block.count, worker.index(), worker.count());
+            let mine = share(
+                self.tiles.len(),
+                block.count,
+                worker.index(),
+                worker.count(),
+            );
             let tiles = self.tiles.start + mine.tiles.start..self.tiles.start + mine.tiles.end;
             let mine = Share { tiles, ..mine };
             for (run, tiles) in runs_of(self.matmul.weight, mine.tiles.clone()) {
-                for group in groups(tiles, blocking.group) {
+                let decodes = run.format != WeightFormat::F32;
+                let pieces = blocking.pieces(block.rows.len(), self.k, decodes);
+                for group in groups(tiles, pieces.group) {
                     // SAFETY: as for `matmul`.
-                    unsafe { self.group(&run, group, &block, &mine, packed) };
+                    unsafe { self.group(&run, group, pieces.step, &block, &mine, packed) };
                 }
             }
         }
@@ -252,12 +282,17 @@ impl Job<'_> {
         &self,
         run: &Run,
         group: Range<usize>,
+        step: usize,
         block: &Panels,
         mine: &Share,
         packed: *const f32,
     ) {
-        let step = self.kernels.blocking.step(self.k);
         let first_row = block.panel(mine.panels.start).start;
+        let ahead = match run.format {
+            WeightFormat::F32 => FAR,
+            // Decoded just now.
+            _ => 0,
+        };
         for start in (0..self.k).step_by(step) {
             let steps = step.min(self.k - start);
             // SAFETY: `start` is a multiple of 32, or zero.
@@ -276,7 +311,8 @@ impl Job<'_> {
                     k: steps,
                     out: sums,
                     resume: start > 0,
-                    ahead: 0,
+                    // Later panels find the tiles in the cache.
+                    ahead: if index == mine.panels.start { ahead } else { 0 },
                 };
                 // SAFETY: the panel lies in packed x, the tiles in the run or in own memory, and
                 // the sums have room for all of the worker's rows.
@@ -301,13 +337,14 @@ impl Job<'_> {
     ) -> (*const u8, usize) {
         let skip = run.format.tile_bytes(start).unwrap_or(0);
         let stored = self.tile_at(run, group.start).wrapping_add(skip);
-        if run.format == crate::pack::WeightFormat::F32 {
+        if run.format == WeightFormat::F32 {
             return (stored, run.tile_bytes);
         }
         let decode = self.kernels.table.format(run.format).decode;
         for tile in 0..group.len() {
             let args = DecodeArgs {
                 w: stored.wrapping_add(tile * run.tile_bytes),
+                tile_bytes: run.tile_bytes,
                 k: steps,
                 out: self.own.tiles.wrapping_add(tile * steps * TILE),
             };
@@ -315,6 +352,28 @@ impl Job<'_> {
             unsafe { decode(&args) };
         }
         (self.own.tiles.cast(), steps * TILE * size_of::<f32>())
+    }
+}
+
+/// A prefetch distance in bytes that covers the way to memory at the speed of the wider kernels.
+const FAR: usize = 16_000;
+
+/// How far ahead of its reads a kernel that decodes in registers asks for weights, in bytes.
+///
+/// Plain formats with few rows read so fast and so regularly that the hardware's own prefetch is
+/// better left alone; blocks stop at each tile's end, so they ask for the next tiles.
+fn prefetch_distance(format: WeightFormat, rows: usize) -> usize {
+    match format {
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => match rows {
+            1 | 2 => 0,
+            3..=6 => FAR / 2,
+            _ => FAR,
+        },
+        WeightFormat::Q4_0
+        | WeightFormat::Q4_1
+        | WeightFormat::Q5_0
+        | WeightFormat::Q5_1
+        | WeightFormat::Q8_0 => usize::MAX,
     }
 }
 
@@ -343,7 +402,10 @@ unsafe fn run_tiles(shapes: &Shapes, args: TileArgs, rows: usize) {
     // SAFETY: the caller's promise; the two calls split the tiles.
     unsafe {
         if wide > 0 {
-            (shapes.many.kernel)(&TileArgs { tiles: wide, ..args });
+            (shapes.many.kernel)(&TileArgs {
+                tiles: wide,
+                ..args
+            });
         }
         if wide < args.tiles {
             (shapes.one.kernel)(&TileArgs {

@@ -49,7 +49,7 @@ impl Sizes {
         Sizes {
             shared: rows * k,
             // Decoded tiles, or the few rows of x that a worker packs for itself.
-            tiles: (blocking.group * blocking.step(k) * TILE).max(blocking.stream_rows * k),
+            tiles: blocking.most_decoded(k).max(blocking.stream_rows * k),
             sums: blocking.group * TILE * rows.max(blocking.stream_rows),
         }
     }
@@ -103,7 +103,10 @@ impl Scratch {
         let bytes = |count: usize| count * size_of::<f32>();
         self.workers.len() >= threads
             && self.shared[0].len() >= bytes(sizes.shared)
-            && self.workers.iter().all(|w| w.memory.len() >= bytes(pad(sizes.tiles) + sizes.sums))
+            && self
+                .workers
+                .iter()
+                .all(|w| w.memory.len() >= bytes(pad(sizes.tiles) + sizes.sums))
     }
 
     /// The next shared buffer.

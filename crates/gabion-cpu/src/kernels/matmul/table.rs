@@ -41,6 +41,23 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The most rows for which decoding in registers, for each panel anew, is worth it.
+    pub(super) fn stream_rows(&self, format: WeightFormat) -> usize {
+        let rows = self.format(format).stream.len();
+        let panels = match format {
+            // Panels that are low for want of registers gain nothing from more decoding.
+            _ if rows < self.panel_rows() => 1,
+            WeightFormat::F16 | WeightFormat::Bf16 => 4,
+            WeightFormat::F32
+            | WeightFormat::Q4_0
+            | WeightFormat::Q4_1
+            | WeightFormat::Q5_0
+            | WeightFormat::Q5_1
+            | WeightFormat::Q8_0 => 2,
+        };
+        panels * rows
+    }
+
     pub(super) fn format(&self, format: WeightFormat) -> &FormatKernels {
         &self.formats[format as usize]
     }
@@ -116,11 +133,11 @@ macro_rules! shapes {
 
 /// The kernels of all formats, in the order of `WeightFormat`.
 macro_rules! formats {
-    ($set:ident; $f32:tt; $plain:tt; $block:tt) => {
+    ($set:ident; $f32:tt; $f16:tt; $bf16:tt; $block:tt) => {
         vec![
             formats!(@ $set, F32, $f32),
-            formats!(@ $set, F16, $plain),
-            formats!(@ $set, Bf16, $plain),
+            formats!(@ $set, F16, $f16),
+            formats!(@ $set, Bf16, $bf16),
             formats!(@ $set, Q4_0, $block),
             formats!(@ $set, Q4_1, $block),
             formats!(@ $set, Q5_0, $block),
@@ -146,8 +163,12 @@ pub(super) fn avx512_table() -> Table {
         formats: formats!(avx512;
             { 1: 8/2, 2: 8/2, 3: 6/2, 4: 4/2, 5: 4/2, 6: 4/2, 7: 2/2, 8: 2/2,
               9: 2/2, 10: 2/2, 11: 2/2, 12: 2/2 };
-            { 1: 8/2, 2: 4/2, 3: 4/2, 4: 4/2, 5: 2/2, 6: 2/2, 7: 2/2, 8: 2/2 };
-            { 1: 4/2, 2: 4/2, 3: 4/2, 4: 2/2, 5: 2/2, 6: 2/2, 7: 2/2, 8: 2/2 }),
+            { 1: 8/2, 2: 4/2, 3: 4/2, 4: 4/2, 5: 2/2, 6: 2/2, 7: 2/2, 8: 2/2,
+              9: 2/2, 10: 2/2, 11: 2/2, 12: 2/2 };
+            { 1: 8/2, 2: 4/2, 3: 4/2, 4: 4/2, 5: 2/2, 6: 2/2, 7: 2/2, 8: 2/2,
+              9: 2/2, 10: 2/2, 11: 2/2, 12: 2/2 };
+            { 1: 4/2, 2: 4/2, 3: 4/2, 4: 2/2, 5: 2/2, 6: 2/2, 7: 2/2, 8: 2/2,
+              9: 2/2, 10: 2/2, 11: 2/2, 12: 2/2 }),
     }
 }
 
@@ -155,21 +176,23 @@ pub(super) fn avx512_table() -> Table {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn avx2_table() -> Table {
     Table {
-        panels: shapes!(avx2, F32; 1: 8/4, 2: 4/4, 3: 4/4, 4: 2/2, 5: 2/2, 6: 2/2),
+        panels: shapes!(avx2, F32; 1: 8/4, 2: 4/4, 3: 2/2, 4: 2/2, 5: 2/2, 6: 2/2),
         formats: formats!(avx2;
-            { 1: 8/4, 2: 4/4, 3: 4/4, 4: 2/2, 5: 2/2, 6: 2/2 };
-            { 1: 8/4, 2: 4/4, 3: 4/4, 4: 2/2 };
-            { 1: 4/4, 2: 4/4, 3: 2/2, 4: 2/2 }),
+            { 1: 8/4, 2: 4/4, 3: 2/2, 4: 2/2, 5: 2/2, 6: 2/2 };
+            { 1: 8/4, 2: 4/4, 3: 2/2, 4: 2/2 };
+            { 1: 8/4, 2: 4/4, 3: 2/2, 4: 2/2 };
+            { 1: 4/4 }),
     }
 }
 
-/// Eight lanes in pairs of the sixteen smaller registers.
+/// Eight lanes in pairs of the sixteen smaller registers; too few to decode blocks beside sums.
 pub(super) fn portable_table() -> Table {
     Table {
-        panels: shapes!(portable, F32; 1: 4/4, 2: 2/2, 3: 2/2, 4: 1/1),
+        panels: shapes!(portable, F32; 1: 4/4, 2: 2/2, 3: 1/1, 4: 1/1),
         formats: formats!(portable;
-            { 1: 4/4, 2: 2/2, 3: 2/2, 4: 1/1 };
+            { 1: 4/4, 2: 2/2, 3: 1/1, 4: 1/1 };
+            {};
             { 1: 2/2, 2: 2/2 };
-            { 1: 2/2, 2: 2/2 }),
+            {}),
     }
 }

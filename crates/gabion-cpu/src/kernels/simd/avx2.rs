@@ -18,19 +18,6 @@ unsafe fn first(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - count.min(8)).cast()) }
 }
 
-#[inline(always)]
-unsafe fn five(low: __m256i, high: __m256i, at: u32) -> __m256i {
-    unsafe {
-        let low = _mm256_and_si256(low, _mm256_set1_epi32(15));
-        let high = if at >= 4 {
-            Avx2::shr(high, at - 4)
-        } else {
-            Avx2::shl(high, 4 - at)
-        };
-        _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi32(16)))
-    }
-}
-
 impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
@@ -182,11 +169,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_sub_ps(Self::nibble(a), _mm256_set1_ps(8.0)) }
     }
     #[inline(always)]
-    unsafe fn five_bits(low: __m256i, high: __m256i, at: u32) -> __m256 {
-        unsafe { _mm256_cvtepi32_ps(five(low, high, at)) }
+    unsafe fn five_bits(a: __m256i) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_and_si256(a, _mm256_set1_epi32(31))) }
     }
     #[inline(always)]
-    unsafe fn five_bits_less_16(low: __m256i, high: __m256i, at: u32) -> __m256 {
-        unsafe { _mm256_sub_ps(Self::five_bits(low, high, at), _mm256_set1_ps(16.0)) }
+    unsafe fn five_bits_less_16(a: __m256i) -> __m256 {
+        unsafe { _mm256_sub_ps(Self::five_bits(a), _mm256_set1_ps(16.0)) }
     }
 }

@@ -26,25 +26,22 @@ static NIBBLES_LESS_16: [f32; 16] = [
 
 #[inline(always)]
 fn first(count: usize) -> __mmask16 {
-    if count >= 16 { 0xffff } else { (1 << count) - 1 }
+    if count >= 16 {
+        0xffff
+    } else {
+        (1 << count) - 1
+    }
 }
 
 #[inline(always)]
-unsafe fn five(low: __m512i, high: __m512i, at: u32, tables: [&[f32; 16]; 2]) -> __m512 {
+unsafe fn five(codes: __m512i, low: &[f32; 16], high: &[f32; 16]) -> __m512 {
     unsafe {
-        // The look-up reads five bits of each lane: four codes and, moved there, the high bit.
-        let high = if at >= 4 {
-            Avx512::shr(high, at - 4)
-        } else {
-            Avx512::shl(high, 4 - at)
-        };
-        // Bit-wise `mask ? low : high`.
-        let index = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi32(15), low, high);
-        _mm512_permutex2var_ps(
-            _mm512_loadu_ps(tables[0].as_ptr()),
-            index,
-            _mm512_loadu_ps(tables[1].as_ptr()),
-        )
+        let (low, high) = (
+            _mm512_loadu_ps(low.as_ptr()),
+            _mm512_loadu_ps(high.as_ptr()),
+        );
+        // The look-up reads five bits of each index only.
+        _mm512_permutex2var_ps(low, codes, high)
     }
 }
 
@@ -201,11 +198,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_permutexvar_ps(a, _mm512_loadu_ps(NIBBLES_LESS_8.as_ptr())) }
     }
     #[inline(always)]
-    unsafe fn five_bits(low: __m512i, high: __m512i, at: u32) -> __m512 {
-        unsafe { five(low, high, at, [&NIBBLES, &HIGH_NIBBLES]) }
+    unsafe fn five_bits(a: __m512i) -> __m512 {
+        unsafe { five(a, &NIBBLES, &HIGH_NIBBLES) }
     }
     #[inline(always)]
-    unsafe fn five_bits_less_16(low: __m512i, high: __m512i, at: u32) -> __m512 {
-        unsafe { five(low, high, at, [&NIBBLES_LESS_16, &NIBBLES]) }
+    unsafe fn five_bits_less_16(a: __m512i) -> __m512 {
+        unsafe { five(a, &NIBBLES_LESS_16, &NIBBLES) }
     }
 }

@@ -35,7 +35,10 @@ pub fn portable_fma(a: f32, b: f32, c: f32) -> f32 {
 /// # Safety
 /// All functions demand that the machine has the instruction set, and pointers that are valid for
 /// what the function reads or writes; no alignment is asked for.
-#[allow(missing_docs, reason = "the names say it; what is not plain is documented")]
+#[allow(
+    missing_docs,
+    reason = "the names say it; what is not plain is documented"
+)]
 pub trait Simd: Copy + 'static {
     /// `LANES` values of `f32`.
     type F: Copy;
@@ -87,7 +90,7 @@ pub trait Simd: Copy + 'static {
     unsafe fn shr(a: Self::I, by: u32) -> Self::I;
     /// Shift right by `by < 32`, the sign comes in.
     unsafe fn sar(a: Self::I, by: u32) -> Self::I;
-    /// Nearest integer, ties to even; lanes outside `i32` are unspecified.
+    /// Nearest integer, ties to even; lanes beyond 2^22 either way are unspecified.
     unsafe fn to_int(a: Self::F) -> Self::I;
     unsafe fn to_float(a: Self::I) -> Self::F;
     unsafe fn bits_to_float(a: Self::I) -> Self::F;
@@ -101,10 +104,10 @@ pub trait Simd: Copy + 'static {
     unsafe fn nibble(a: Self::I) -> Self::F;
     /// The low four bits of each lane less eight, as a float: -8..=7.
     unsafe fn nibble_less_8(a: Self::I) -> Self::F;
-    /// The low four bits of `low` and bit `at` of `high` as the fifth, as a float: 0..=31.
-    unsafe fn five_bits(low: Self::I, high: Self::I, at: u32) -> Self::F;
-    /// As [`Simd::five_bits`], less sixteen: -16..=15.
-    unsafe fn five_bits_less_16(low: Self::I, high: Self::I, at: u32) -> Self::F;
+    /// The low five bits of each lane as a float: 0..=31.
+    unsafe fn five_bits(a: Self::I) -> Self::F;
+    /// The low five bits of each lane less sixteen, as a float: -16..=15.
+    unsafe fn five_bits_less_16(a: Self::I) -> Self::F;
 }
 
 /// Declares functions that are generic over [`Simd`], once for each instruction set, and a

@@ -4,7 +4,6 @@
 // lanes touched; `load_first` and `store_first` touch only the lanes named.
 
 use super::Simd;
-use half::f16;
 
 const N: usize = 8;
 
@@ -33,6 +32,17 @@ fn zip<T: Copy, U: Copy + Default>(a: Lanes<T>, b: Lanes<T>, f: impl Fn(T, T) ->
         out[i] = f(a.0[i], b.0[i]);
     }
     Lanes(out)
+}
+
+/// Widens without a branch, so that it becomes vectors.
+#[inline(always)]
+fn f16_bits_to_f32(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let rest = u32::from(bits & 0x7fff);
+    // Exponent and fraction in their places are the value over 2^112, denormals included.
+    let value = f32::from_bits(rest << 13) * f32::from_bits((127 + 112) << 23);
+    let not_finite = if rest >= 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(value.to_bits() | sign | not_finite)
 }
 
 #[inline(always)]
@@ -195,7 +205,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> Lanes<f32> {
         let bits = unsafe { from.cast::<[u16; N]>().read_unaligned() };
-        map(Lanes(bits), |bits| f16::from_bits(bits).to_f32_const())
+        map(Lanes(bits), f16_bits_to_f32)
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const u8) -> Lanes<f32> {
@@ -211,11 +221,25 @@ impl Simd for Portable {
         map(a, |a| ((a & 15) - 8) as f32)
     }
     #[inline(always)]
-    unsafe fn five_bits(low: Lanes<i32>, high: Lanes<i32>, at: u32) -> Lanes<f32> {
-        zip(low, high, |l, h| ((l & 15) | ((h >> at) & 1) << 4) as f32)
+    unsafe fn five_bits(a: Lanes<i32>) -> Lanes<f32> {
+        map(a, |a| (a & 31) as f32)
     }
     #[inline(always)]
-    unsafe fn five_bits_less_16(low: Lanes<i32>, high: Lanes<i32>, at: u32) -> Lanes<f32> {
-        zip(low, high, |l, h| (((l & 15) | ((h >> at) & 1) << 4) - 16) as f32)
+    unsafe fn five_bits_less_16(a: Lanes<i32>) -> Lanes<f32> {
+        map(a, |a| ((a & 31) - 16) as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_f16_is_widened_exactly() {
+        for bits in 0..=u16::MAX {
+            let (found, expected) = (f16_bits_to_f32(bits), half::f16::from_bits(bits).to_f32());
+            let same = found.to_bits() == expected.to_bits();
+            assert!(same || found.is_nan() && expected.is_nan(), "{bits:#x}");
+        }
     }
 }
