@@ -61,6 +61,11 @@
 //! # }
 //! ```
 
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+
 pub mod encoder;
 pub mod engine;
 pub mod language_model;
