@@ -72,13 +72,23 @@ impl Builder {
         for (name, _, node) in graph.weights() {
             weights.insert(name, Value::new(node, 0));
         }
-        let state = State { graph, weights, scopes: Vec::new(), diagnostics: Vec::new() };
-        Self { state: RefCell::new(state) }
+        let state = State {
+            graph,
+            weights,
+            scopes: Vec::new(),
+            diagnostics: Vec::new(),
+        };
+        Self {
+            state: RefCell::new(state),
+        }
     }
 
     /// The value of the graph under construction.
     pub fn value(&self, value: Value) -> TensorValue<'_> {
-        TensorValue { builder: self, value }
+        TensorValue {
+            builder: self,
+            value,
+        }
     }
 
     /// Opens a module path component (`layers.3`); nodes made until the guard drops carry it.
@@ -111,10 +121,25 @@ impl Builder {
         if !is_identifier(name) {
             return self.poison("input", format!("`{name}` is no name: use letters, digits, `_`, `.`, `-`, not starting with a digit"));
         }
-        if self.state.borrow().graph.inputs().iter().any(|i| &*i.name == name) {
+        if self
+            .state
+            .borrow()
+            .graph
+            .inputs()
+            .iter()
+            .any(|i| &*i.name == name)
+        {
             return self.poison("input", format!("`{name}` is declared twice"));
         }
-        let made = self.add(Input { name: name.into(), donated }.into(), &[], Some(&[ty]));
+        let made = self.add(
+            Input {
+                name: name.into(),
+                donated,
+            }
+            .into(),
+            &[],
+            Some(&[ty]),
+        );
         if let Some(value) = made.first() {
             let mut state = self.state.borrow_mut();
             state.graph.set_name(value.value, name);
@@ -140,7 +165,10 @@ impl Builder {
         }
         let made = self.add(Weight { name: name.into() }.into(), &[], Some(&[ty]));
         if let Some(value) = made.first() {
-            self.state.borrow_mut().weights.insert(name.into(), value.value);
+            self.state
+                .borrow_mut()
+                .weights
+                .insert(name.into(), value.value);
         }
         self.first(made)
     }
@@ -167,9 +195,13 @@ impl Builder {
         let loc = Location::caller();
         let parsed: Result<Constraint, _> = relation.parse();
         let outcome = match parsed {
-            Ok(constraint) => {
-                self.state.borrow_mut().graph.relations_mut().declare(constraint).map_err(|e| e.to_string())
-            }
+            Ok(constraint) => self
+                .state
+                .borrow_mut()
+                .graph
+                .relations_mut()
+                .declare(constraint)
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(message) = outcome {
@@ -210,9 +242,17 @@ impl Builder {
     /// Applies an operator; one value per result. A wrong call records a diagnostic and yields
     /// poisoned values.
     #[track_caller]
-    pub fn apply<'g>(&'g self, op: impl Into<Op>, args: &[TensorValue<'g>]) -> SmallVec<[TensorValue<'g>; 1]> {
+    pub fn apply<'g>(
+        &'g self,
+        op: impl Into<Op>,
+        args: &[TensorValue<'g>],
+    ) -> SmallVec<[TensorValue<'g>; 1]> {
         let made = self.add(op.into(), args, None);
-        if made.is_empty() { smallvec::smallvec![self.value(Value::new(POISON, 0))] } else { made }
+        if made.is_empty() {
+            smallvec::smallvec![self.value(Value::new(POISON, 0))]
+        } else {
+            made
+        }
     }
 
     /// Applies an operator that has one result.
@@ -222,7 +262,10 @@ impl Builder {
     }
 
     fn first<'g>(&'g self, made: SmallVec<[TensorValue<'g>; 1]>) -> TensorValue<'g> {
-        made.first().copied().unwrap_or(TensorValue { builder: self, value: Value::new(POISON, 0) })
+        made.first().copied().unwrap_or(TensorValue {
+            builder: self,
+            value: Value::new(POISON, 0),
+        })
     }
 
     #[track_caller]
@@ -237,12 +280,18 @@ impl Builder {
             return SmallVec::new();
         }
         if args.iter().any(|a| !std::ptr::eq(a.builder, self)) {
-            self.record(loc, op.name(), "an operand belongs to another graph".to_owned());
+            self.record(
+                loc,
+                op.name(),
+                "an operand belongs to another graph".to_owned(),
+            );
             return SmallVec::new();
         }
         let mut state = self.state.borrow_mut();
-        let types: SmallVec<[TensorType; 4]> =
-            args.iter().map(|a| state.graph.value_type(a.value).clone()).collect();
+        let types: SmallVec<[TensorType; 4]> = args
+            .iter()
+            .map(|a| state.graph.value_type(a.value).clone())
+            .collect();
         let relations = state.graph.relations().clone();
         let mut cx = InferCx::new(&relations, declared);
         match op.infer(&types, &mut cx) {
@@ -256,11 +305,19 @@ impl Builder {
                     results,
                     names: SmallVec::new(),
                     scope: state.scopes.last().map(|s| s.as_str().into()),
-                    loc: Some(SourceLoc { file: loc.file().into(), line: loc.line() }),
+                    loc: Some(SourceLoc {
+                        file: loc.file().into(),
+                        line: loc.line(),
+                    }),
                 };
                 let n = node.results.len() as u32;
                 let id = state.graph.add_node(node, &operands);
-                (0..n).map(|r| TensorValue { builder: self, value: Value::new(id, r) }).collect()
+                (0..n)
+                    .map(|r| TensorValue {
+                        builder: self,
+                        value: Value::new(id, r),
+                    })
+                    .collect()
             }
             Err(error) => {
                 drop(state);
@@ -275,15 +332,26 @@ impl Builder {
     fn record(&self, loc: &Location<'_>, what: &str, message: String) {
         let mut state = self.state.borrow_mut();
         let scope = state.scopes.last().cloned();
-        let loc = SourceLoc { file: loc.file().into(), line: loc.line() };
-        state.diagnostics.push(Diagnostic { loc, scope, what: what.to_owned(), message });
+        let loc = SourceLoc {
+            file: loc.file().into(),
+            line: loc.line(),
+        };
+        state.diagnostics.push(Diagnostic {
+            loc,
+            scope,
+            what: what.to_owned(),
+            message,
+        });
     }
 
     /// Records a wrong call at the caller's line and yields a poisoned value.
     #[track_caller]
     pub fn poison(&self, what: &str, message: String) -> TensorValue<'_> {
         self.record(Location::caller(), what, message);
-        TensorValue { builder: self, value: Value::new(POISON, 0) }
+        TensorValue {
+            builder: self,
+            value: Value::new(POISON, 0),
+        }
     }
 
     /// The finished graph.
@@ -294,7 +362,10 @@ impl Builder {
         let mut state = self.state.into_inner();
         if state.graph.outputs().is_empty() && state.diagnostics.is_empty() {
             state.diagnostics.push(Diagnostic {
-                loc: SourceLoc { file: "graph".into(), line: 0 },
+                loc: SourceLoc {
+                    file: "graph".into(),
+                    line: 0,
+                },
                 scope: None,
                 what: "finish".to_owned(),
                 message: "the graph has no output: call `output(name, value)`".to_owned(),
@@ -303,7 +374,10 @@ impl Builder {
         if state.diagnostics.is_empty() {
             Ok(state.graph)
         } else {
-            Err(Diagnostics { graph: state.graph.name.to_string(), items: state.diagnostics })
+            Err(Diagnostics {
+                graph: state.graph.name.to_string(),
+                items: state.diagnostics,
+            })
         }
     }
 }
@@ -326,7 +400,14 @@ impl<'g> TensorValue<'g> {
 
     /// Its type; `None` if poisoned.
     pub fn ty(&self) -> Option<TensorType> {
-        (!self.is_poisoned()).then(|| self.builder.state.borrow().graph.value_type(self.value).clone())
+        (!self.is_poisoned()).then(|| {
+            self.builder
+                .state
+                .borrow()
+                .graph
+                .value_type(self.value)
+                .clone()
+        })
     }
 
     /// Its shape; empty if poisoned.
@@ -347,7 +428,11 @@ impl<'g> TensorValue<'g> {
     /// The same value under a printed name.
     pub fn named(self, name: &str) -> Self {
         if !self.is_poisoned() && is_identifier(name) {
-            self.builder.state.borrow_mut().graph.set_name(self.value, name);
+            self.builder
+                .state
+                .borrow_mut()
+                .graph
+                .set_name(self.value, name);
         }
         self
     }
@@ -356,6 +441,8 @@ impl<'g> TensorValue<'g> {
 /// Names of values, inputs and outputs: letters, digits, `_`, `.`, `-`; no digit first.
 pub fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }

@@ -39,7 +39,12 @@ pub struct Diagnostics {
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.items.len();
-        write!(f, "graph @{}: {n} error{}", self.graph, if n == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "graph @{}: {n} error{}",
+            self.graph,
+            if n == 1 { "" } else { "s" }
+        )?;
         for item in &self.items {
             write!(f, "\n  {item}")?;
         }

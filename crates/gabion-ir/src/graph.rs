@@ -180,16 +180,35 @@ impl Graph {
         self.index_of.push(Some(index));
         self.id_of.insert(index, id);
         for (operand, value) in operands.iter().enumerate() {
-            let usage = Use { result: value.result, operand: operand as u32 };
-            self.store.add_edge(self.petgraph_index(value.node), index, usage);
+            let usage = Use {
+                result: value.result,
+                operand: operand as u32,
+            };
+            self.store
+                .add_edge(self.petgraph_index(value.node), index, usage);
         }
         id
     }
 
     /// Adds a node without a name, taking scope and place from `like`.
-    pub fn add_like(&mut self, like: NodeId, op: impl Into<Op>, operands: &[Value], results: Results) -> NodeId {
+    pub fn add_like(
+        &mut self,
+        like: NodeId,
+        op: impl Into<Op>,
+        operands: &[Value],
+        results: Results,
+    ) -> NodeId {
         let (scope, loc) = (self.node(like).scope.clone(), self.node(like).loc.clone());
-        self.add_node(Node { op: op.into(), results, names: SmallVec::new(), scope, loc }, operands)
+        self.add_node(
+            Node {
+                op: op.into(),
+                results,
+                names: SmallVec::new(),
+                scope,
+                loc,
+            },
+            operands,
+        )
     }
 
     fn claim_name(&mut self, name: &Arc<str>) -> Arc<str> {
@@ -221,12 +240,18 @@ impl Graph {
 
     /// Declares `node` (an `input` operator) as the next input.
     pub fn push_input(&mut self, name: impl Into<Arc<str>>, node: NodeId) {
-        self.inputs.push(InputDecl { name: name.into(), node });
+        self.inputs.push(InputDecl {
+            name: name.into(),
+            node,
+        });
     }
 
     /// Declares the next output.
     pub fn push_output(&mut self, name: impl Into<Arc<str>>, value: Value) {
-        self.outputs.push(OutputDecl { name: name.into(), value });
+        self.outputs.push(OutputDecl {
+            name: name.into(),
+            value,
+        });
     }
 
     /// Removes a node whose results nobody uses; false (and no change) if one is used.
@@ -257,8 +282,12 @@ impl Graph {
             .collect();
         for (edge, target, operand) in users {
             self.store.remove_edge(edge);
-            let usage = Use { result: new.result, operand };
-            self.store.add_edge(self.petgraph_index(new.node), target, usage);
+            let usage = Use {
+                result: new.result,
+                operand,
+            };
+            self.store
+                .add_edge(self.petgraph_index(new.node), target, usage);
         }
         for output in &mut self.outputs {
             if output.value == old {
@@ -278,8 +307,12 @@ impl Graph {
         if let Some(old) = old {
             self.store.remove_edge(old);
         }
-        let usage = Use { result: value.result, operand: operand as u32 };
-        self.store.add_edge(self.petgraph_index(value.node), index, usage);
+        let usage = Use {
+            result: value.result,
+            operand: operand as u32,
+        };
+        self.store
+            .add_edge(self.petgraph_index(value.node), index, usage);
     }
 
     /// True if the node is in the graph.
@@ -327,7 +360,12 @@ impl Graph {
         let mut operands: SmallVec<[(u32, Value); 4]> = self
             .store
             .edges_directed(self.petgraph_index(id), Direction::Incoming)
-            .map(|e| (e.weight().operand, Value::new(self.id_of[&e.source()], e.weight().result)))
+            .map(|e| {
+                (
+                    e.weight().operand,
+                    Value::new(self.id_of[&e.source()], e.weight().result),
+                )
+            })
             .collect();
         operands.sort_unstable_by_key(|(operand, _)| *operand);
         operands.into_iter().map(|(_, value)| value).collect()
@@ -376,7 +414,11 @@ impl Graph {
 
     /// All nodes in id order, which is the order they were made in.
     pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.index_of.iter().enumerate().filter(|(_, i)| i.is_some()).map(|(n, _)| NodeId(n as u32))
+        self.index_of
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| i.is_some())
+            .map(|(n, _)| NodeId(n as u32))
     }
 
     /// The petgraph store, for its algorithms; node indices map to ids by [`Graph::id_at`].
@@ -392,7 +434,7 @@ impl Graph {
     /// Operands before users; inputs first, then depth first from the outputs in order, then what
     /// no output needs. The order depends on structure alone (dead nodes excepted).
     ///
-    /// A cycle cannot be ordered: its nodes are left out, which [`crate::verify`] reports.
+    /// A cycle cannot be ordered: its nodes come in some order, and [`crate::verify`] reports it.
     pub fn canonical_order(&self) -> Vec<NodeId> {
         let mut order = Vec::with_capacity(self.len());
         let mut state = vec![0u8; self.index_of.len()];

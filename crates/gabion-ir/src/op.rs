@@ -100,7 +100,11 @@ impl<'a> InferCx<'a> {
     /// `declared` are the result types that the text or the caller states, needed by leaves
     /// (`weight`) whose type nothing else determines.
     pub fn new(relations: &'a Relations, declared: Option<&'a [TensorType]>) -> Self {
-        Self { relations, declared, guards: Vec::new() }
+        Self {
+            relations,
+            declared,
+            guards: Vec::new(),
+        }
     }
 
     /// The stated result types, if any.
@@ -121,7 +125,14 @@ impl<'a> InferCx<'a> {
         if a == b {
             return Ok(());
         }
-        self.require(Constraint { lhs: a.clone(), relation: Relation::Eq, rhs: b.clone() }, why)
+        self.require(
+            Constraint {
+                lhs: a.clone(),
+                relation: Relation::Eq,
+                rhs: b.clone(),
+            },
+            why,
+        )
     }
 
     /// Requires a constraint: proved, refuted (an error), or turned into a run-time guard.
@@ -135,7 +146,10 @@ impl<'a> InferCx<'a> {
                 "{why}: needs {constraint}, which can never hold"
             ))),
             Proof::Unknown => {
-                self.guards.push(Guard { constraint, why: why.to_owned() });
+                self.guards.push(Guard {
+                    constraint,
+                    why: why.to_owned(),
+                });
                 Ok(())
             }
         }
@@ -197,7 +211,9 @@ pub struct TypeError {
 impl TypeError {
     /// An error with a complete message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self {
+            message: message.into(),
+        }
     }
 
     /// The wrong number of operands.
@@ -207,12 +223,17 @@ impl TypeError {
 
     /// Operand `index` has a dtype that is not accepted.
     pub fn dtype(index: usize, expected: &str, found: DType) -> Self {
-        Self::new(format!("operand {index}: expected {expected}, found {found}"))
+        Self::new(format!(
+            "operand {index}: expected {expected}, found {found}"
+        ))
     }
 
     /// Operand `index` has a rank that is not accepted.
     pub fn rank(index: usize, expected: &str, found: &TensorType) -> Self {
-        Self::new(format!("operand {index}: expected {expected}, found {found} of rank {}", found.shape.rank()))
+        Self::new(format!(
+            "operand {index}: expected {expected}, found {found} of rank {}",
+            found.shape.rank()
+        ))
     }
 
     /// An axis outside the rank.
@@ -232,7 +253,8 @@ impl From<DimError> for TypeError {
 /// # Errors
 /// [`TypeError`] when the count differs.
 pub fn operands<const N: usize>(args: &[TensorType]) -> Result<&[TensorType; N], TypeError> {
-    args.try_into().map_err(|_| TypeError::arity(&N.to_string(), args.len()))
+    args.try_into()
+        .map_err(|_| TypeError::arity(&N.to_string(), args.len()))
 }
 
 /// Why an evaluation stopped.
@@ -291,5 +313,8 @@ pub enum EvalError {
 /// [`TypeError`] when outside `-rank..rank`.
 pub fn normalize_axis(axis: i64, rank: usize) -> Result<usize, TypeError> {
     let signed = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(signed).ok().filter(|&a| a < rank).ok_or_else(|| TypeError::axis(axis, rank))
+    usize::try_from(signed)
+        .ok()
+        .filter(|&a| a < rank)
+        .ok_or_else(|| TypeError::axis(axis, rank))
 }

@@ -108,6 +108,7 @@ mod family;
 pub mod float;
 pub mod indexing;
 mod lanes;
+mod literal;
 mod norm;
 pub mod operators;
 mod ranked;

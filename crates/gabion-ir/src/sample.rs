@@ -17,7 +17,10 @@ pub struct Sample {
 impl Sample {
     /// A sample of `op` on `args`.
     pub fn new(op: impl Into<Op>, args: Vec<HostTensor>) -> Self {
-        Self { op: op.into(), args }
+        Self {
+            op: op.into(),
+            args,
+        }
     }
 }
 
@@ -30,7 +33,9 @@ pub struct Sampler {
 impl Sampler {
     /// The same seed gives the same samples.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03 }
+        Self {
+            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03,
+        }
     }
 
     /// 64 random bits.
@@ -101,13 +106,29 @@ impl Sampler {
         let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-40];
         let values: Vec<f32> = (0..n)
             .map(|_| {
-                if self.one_in(6) { self.choose(&specials) } else { self.uniform(-4.0, 4.0) as f32 }
+                if self.one_in(6) {
+                    self.choose(&specials)
+                } else {
+                    self.uniform(-4.0, 4.0) as f32
+                }
             })
             .collect();
         let tensor = match dtype {
-            DType::F16 => HostTensor::from_slice(shape, &values.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>()),
-            DType::BF16 => HostTensor::from_slice(shape, &values.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>()),
-            DType::F64 => HostTensor::from_slice(shape, &values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()),
+            DType::F16 => HostTensor::from_slice(
+                shape,
+                &values.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>(),
+            ),
+            DType::BF16 => HostTensor::from_slice(
+                shape,
+                &values
+                    .iter()
+                    .map(|&v| bf16::from_f32(v))
+                    .collect::<Vec<_>>(),
+            ),
+            DType::F64 => HostTensor::from_slice(
+                shape,
+                &values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(),
+            ),
             DType::F32 => HostTensor::from_slice(shape, &values),
             _ => return self.tensor(dtype, shape),
         };
