@@ -36,6 +36,7 @@ pub struct Summary {
 pub fn fuzz(target: &Target, time: Duration, seed: u64, artifacts: &Path) -> Summary {
     let mut random = Random::new(seed);
     let mut corpus = (target.seeds)();
+    let n_seeds = corpus.len();
     let mut seen = BTreeSet::new();
     let mut summary = Summary::default();
     let watch = Watch::start(target, artifacts);
@@ -49,7 +50,13 @@ pub fn fuzz(target: &Target, time: Duration, seed: u64, artifacts: &Path) -> Sum
                 seed.clone()
             }
             None => {
-                let (input, other) = (random.below(corpus.len()), random.below(corpus.len()));
+                // Half of the time from a seed: what was kept may be far from anything valid.
+                let from = if random.one_in(2) {
+                    n_seeds
+                } else {
+                    corpus.len()
+                };
+                let (input, other) = (random.below(from), random.below(corpus.len()));
                 mutate(&corpus[input], &corpus[other], target.form, &mut random)
             }
         };

@@ -73,6 +73,14 @@ impl Report {
     }
 }
 
+/// The findings of one check on made-up files, as lines.
+#[cfg(test)]
+fn of(check: impl FnOnce(&mut Report)) -> Vec<String> {
+    let mut report = Report(Vec::new());
+    check(&mut report);
+    report.0.iter().map(ToString::to_string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,12 +94,4 @@ mod tests {
             .collect();
         assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
     }
-}
-
-/// The findings of one check on made-up files, as lines.
-#[cfg(test)]
-fn of(check: impl FnOnce(&mut Report)) -> Vec<String> {
-    let mut report = Report(Vec::new());
-    check(&mut report);
-    report.0.iter().map(ToString::to_string).collect()
 }

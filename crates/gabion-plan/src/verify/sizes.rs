@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gabion_tensor::{Bindings, Constraint, Dim, Proof, Relation, Relations, Symbol};
+use gabion_tensor::{Bindings, Constraint, Dim, DimError, Proof, Relation, Relations, Symbol};
 
 use super::PlanItem;
 use crate::kernel::Kernel;
@@ -22,36 +22,32 @@ const DRAWS: usize = 4000;
 pub(super) struct Sizes {
     facts: Relations,
     samples: Vec<Bindings>,
-    problem: Option<String>,
 }
 
 impl Sizes {
     pub(super) fn of(plan: &Plan) -> Self {
         let mut facts = plan.relations.clone();
-        let mut problem = None;
         for guard in &plan.guards {
-            if let Err(e) = facts.declare(guard.constraint.clone()) {
-                problem.get_or_insert_with(|| format!("guard: {e}"));
-            }
+            // A guard that contradicts the others teaches nothing: no run passes it.
+            let _ = facts.declare(guard.constraint.clone());
         }
-        let constraints: Vec<&Constraint> = facts.iter().collect();
-        let symbols: BTreeSet<Symbol> = all_dims(plan).flat_map(|(_, dim)| dim.symbols()).collect();
-        let samples = samples(&symbols, &constraints);
-        if samples.is_empty() && problem.is_none() {
-            problem = Some(format!(
-                "no sizes were found that they allow, of {DRAWS} assignments tried"
-            ));
-        }
-        Self {
-            facts,
-            samples,
-            problem,
-        }
-    }
-
-    /// Why relations and guards cannot be used.
-    pub(super) fn problem(&self) -> Option<String> {
-        self.problem.clone()
+        let constraints: Vec<&Constraint> = plan
+            .relations
+            .iter()
+            .chain(plan.guards.iter().map(|g| &g.constraint))
+            .collect();
+        let dims: Vec<&Dim> = all_dims(plan)
+            .map(|(_, dim)| dim)
+            .filter(|dim| !dim.is_fixed())
+            .collect();
+        let symbols: BTreeSet<Symbol> = dims.iter().flat_map(|dim| dim.symbols()).collect();
+        let mut samples = samples(&symbols, &constraints);
+        // Sizes that overflow cannot be bound.
+        samples.retain(|values| {
+            dims.iter()
+                .all(|dim| dim.eval(values) != Err(DimError::Overflow))
+        });
+        Self { facts, samples }
     }
 
     /// The assignments on which claims are tried, the small ones first.
@@ -185,7 +181,8 @@ fn samples(symbols: &BTreeSet<Symbol>, constraints: &[&Constraint]) -> Vec<Bindi
     // Sizes near those that constraints name.
     for dim in constraints.iter().flat_map(|c| [&c.lhs, &c.rhs]) {
         if let Some(size) = dim.as_fixed() {
-            pool.extend([size - 1, size, size + 1].into_iter().filter(|&n| n >= 0));
+            let near = [size.saturating_sub(1), size, size.saturating_add(1)];
+            pool.extend(near.into_iter().filter(|&n| n >= 0));
         }
     }
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
@@ -227,17 +224,43 @@ fn samples(symbols: &BTreeSet<Symbol>, constraints: &[&Constraint]) -> Vec<Bindi
     found
 }
 
-/// Gives a symbol that an equation determines its value.
+/// Changes symbols so that equations that do not hold do, where one symbol can do it.
 fn settle(values: &mut BTreeMap<Symbol, i64>, constraints: &[&Constraint]) {
     for constraint in constraints.iter().filter(|c| c.relation == Relation::Eq) {
-        for (symbol, other) in [
-            (&constraint.lhs, &constraint.rhs),
-            (&constraint.rhs, &constraint.lhs),
-        ] {
-            if let (Some(symbol), Some(bindings)) = (symbol.as_symbol(), bind(values))
-                && let Ok(value) = other.eval(&bindings)
-            {
-                values.insert(symbol.clone(), value);
+        let difference = |values: &BTreeMap<Symbol, i64>| -> Option<i64> {
+            let bindings = bind(values)?;
+            constraint
+                .lhs
+                .eval(&bindings)
+                .ok()?
+                .checked_sub(constraint.rhs.eval(&bindings).ok()?)
+        };
+        for symbol in constraint.lhs.symbols().union(&constraint.rhs.symbols()) {
+            let with = |value: i64| -> Option<BTreeMap<Symbol, i64>> {
+                let mut changed = values.clone();
+                changed.insert(symbol.clone(), value);
+                (value > 0).then_some(changed)
+            };
+            let (Some(off), Some(&value)) = (difference(values), values.get(symbol)) else {
+                break;
+            };
+            if off == 0 {
+                break;
+            }
+            // Off by as much as the symbol is (`n == 5`, `n % 16 == 0`), or linear in it (`32*n == 256`).
+            let slope =
+                with(value.saturating_add(1)).and_then(|next| difference(&next)?.checked_sub(off));
+            let root = slope
+                .filter(|&slope| slope != 0)
+                .and_then(|slope| value.checked_sub(off.checked_div(slope)?));
+            let tried = [value.checked_sub(off), value.checked_add(off), root];
+            let solved = tried
+                .into_iter()
+                .flatten()
+                .filter_map(with)
+                .find(|changed| difference(changed) == Some(0));
+            if let Some(solved) = solved {
+                *values = solved;
                 break;
             }
         }

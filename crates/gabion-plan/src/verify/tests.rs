@@ -112,17 +112,31 @@ fn references_and_types() {
                     "step 1 \"layers.0.self_attn\" attention: read 0: elements 0..=127 of %q, which has 0 (tokens = 2)",
                 ],
             ),
+            // No run passes these guards, so nothing can be shown to be wrong.
+            ("guard tokens <= capacity", "guard capacity % 16 == 3", &[]),
+        ],
+    );
+}
+
+#[test]
+fn sizes_are_found_that_guards_allow() {
+    let lines = "input %x: f32[n, m]\nguard 3*n == 21 \"a\"\nguard m % 640 == 0 \"b\"\nguard m >= 1 \"c\"\n\
+        arena %y: f32[7*m] at [0] live 0..1\nstep 0: copy\nreads %x[n, m]\nwrites %y[7, m]\nreturn y = %y[7, m]";
+    mutate_lines(
+        lines,
+        &[
             (
-                "guard tokens <= capacity",
-                "guard capacity % 16 == 3",
-                &[
-                    "relations: guard: `capacity % 16 == 3` never holds together with `capacity % 16 == 0`",
-                ],
+                "3*n == 21",
+                "3*n == 24",
+                &["step 0 copy: write 0: expected [n, m], found [7, m]"],
             ),
             (
-                "require capacity % 16 == 0",
-                "require capacity*capacity == tokens + 1234567",
-                &["relations: no sizes were found that they allow, of 4000 assignments tried"],
+                "at [0]",
+                "at [m - 641]",
+                &[
+                    "buffer %y: its offset, m - 641, can be negative (m = 640)",
+                    "buffer %y: its offset, m - 641, is no multiple of 64",
+                ],
             ),
         ],
     );
