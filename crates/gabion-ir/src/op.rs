@@ -140,6 +140,10 @@ impl<'a> InferCx<'a> {
     /// # Errors
     /// [`TypeError`] if the constraint can never hold.
     pub fn require(&mut self, constraint: Constraint, why: &str) -> Result<(), TypeError> {
+        // A size that overflowed can be neither printed nor checked at run time.
+        for side in [&constraint.lhs, &constraint.rhs] {
+            side.check().map_err(|e| TypeError::new(format!("{why}: {e}")))?;
+        }
         match self.relations.prove(&constraint) {
             Proof::True => Ok(()),
             Proof::False => Err(TypeError::new(format!(

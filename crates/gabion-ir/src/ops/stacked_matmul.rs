@@ -33,7 +33,8 @@ impl StackedMatmul {
 
     /// The number of operands before the extras.
     pub fn first_extra(&self) -> usize {
-        self.first_part() + self.parts
+        // A count that no list of operands has is refused with the operands.
+        self.first_part().saturating_add(self.parts)
     }
 
     /// The number of extras that the epilogues name (they name all of `0..n`).
@@ -43,7 +44,7 @@ impl StackedMatmul {
             .iter()
             .flat_map(|s| &s.epilogue)
             .flat_map(Fused::extras);
-        named.max().map_or(0, |n| n + 1)
+        named.max().map_or(0, |n| n.saturating_add(1))
     }
 
     fn infer_parts(
@@ -176,7 +177,7 @@ impl OpDef for StackedMatmul {
     const NAME: &'static str = "stacked_matmul";
 
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
-        let expected = self.first_extra() + self.n_extras();
+        let expected = self.first_extra().saturating_add(self.n_extras());
         if self.parts == 0 || args.len() != expected {
             return Err(TypeError::arity(
                 &format!("{expected} (x, norm, {} parts, extras)", self.parts),
