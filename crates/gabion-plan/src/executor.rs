@@ -18,7 +18,11 @@ pub trait Executor {
     ///
     /// # Errors
     /// A weight that is missing or wrong, or a plan that this executor does not support.
-    fn load(&self, plan: Arc<Plan>, weights: &dyn WeightSource) -> Result<Arc<dyn Loaded>, LoadError>;
+    fn load(
+        &self,
+        plan: Arc<Plan>,
+        weights: &dyn WeightSource,
+    ) -> Result<Arc<dyn Loaded>, LoadError>;
 }
 
 /// A plan with its weights packed: shared by sessions.
@@ -61,17 +65,28 @@ pub trait Session: Send {
     ///
     /// # Errors
     /// As [`Session::execute`].
-    fn run(&mut self, inputs: &[(&str, &HostTensor)]) -> Result<Vec<(String, HostTensor)>, RunError> {
+    fn run(
+        &mut self,
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Vec<(String, HostTensor)>, RunError> {
         let refs: Vec<InputRef<'_>> = inputs
             .iter()
-            .map(|(name, t)| InputRef { name, dtype: t.dtype(), shape: t.shape(), bytes: t.bytes() })
+            .map(|(name, t)| InputRef {
+                name,
+                dtype: t.dtype(),
+                shape: t.shape(),
+                bytes: t.bytes(),
+            })
             .collect();
         self.execute(&refs)?;
         let names = self.output_names();
         let mut outputs = Vec::with_capacity(names.len());
         for (index, name) in names.into_iter().enumerate() {
             let out = self.output(index)?;
-            outputs.push((name, HostTensor::new(out.dtype, &out.shape, out.bytes.to_vec())?));
+            outputs.push((
+                name,
+                HostTensor::new(out.dtype, &out.shape, out.bytes.to_vec())?,
+            ));
         }
         Ok(outputs)
     }
@@ -136,8 +151,13 @@ pub struct StoredWeight {
 impl WeightSource for std::collections::BTreeMap<String, HostTensor> {
     fn weight(&self, name: &str) -> Result<StoredWeight, LoadError> {
         match self.get(name) {
-            Some(tensor) => Ok(StoredWeight { tensor: tensor.clone(), row_map: None }),
-            None => Err(LoadError::Missing { name: name.to_owned() }),
+            Some(tensor) => Ok(StoredWeight {
+                tensor: tensor.clone(),
+                row_map: None,
+            }),
+            None => Err(LoadError::Missing {
+                name: name.to_owned(),
+            }),
         }
     }
 }

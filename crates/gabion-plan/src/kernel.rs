@@ -315,7 +315,11 @@ mod number32 {
 
     pub(super) fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
         // 0.1 rather than 0.10000000149011612, unless rounding twice would miss.
-        let short = value.to_string().parse::<f64>().ok().filter(|wide| *wide as f32 == *value);
+        let short = value
+            .to_string()
+            .parse::<f64>()
+            .ok()
+            .filter(|wide| *wide as f32 == *value);
         number::serialize(&short.unwrap_or(f64::from(*value)), serializer)
     }
 

@@ -22,12 +22,14 @@ pub use executor::{
 };
 pub use gabion_tensor::{MapInstr, MapOp, MapProgram};
 pub use kernel::{
-    Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, ReduceFn, ScatterReduce,
-    SegmentOutput,
+    Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, ReduceFn,
+    ScatterReduce, SegmentOutput,
 };
 pub use plan::{Buffer, BufferId, Lifetime, Place, Plan, PlanInput, PlanOutput, Step};
 pub use target::Target;
 pub use text::{PlanTextError, PlanTextErrors};
 pub use verify::{PlanError, PlanErrors, PlanItem, verify};
 pub use view::{Source, View};
-pub use weight::{Arrangement, Layout, Part, PartSource, PlanWeight, Transform, WeightId, WeightSegment};
+pub use weight::{
+    Arrangement, Layout, Part, PartSource, PlanWeight, Transform, WeightId, WeightSegment,
+};

@@ -146,7 +146,11 @@ impl Plan {
                     &buffer.elements * &Dim::fixed(bytes)
                 } else {
                     // Divisor is a non-zero block size.
-                    buffer.elements.floor_div(&Dim::fixed(elements)).unwrap_or(Dim::ZERO) * Dim::fixed(bytes)
+                    buffer
+                        .elements
+                        .floor_div(&Dim::fixed(elements))
+                        .unwrap_or(Dim::ZERO)
+                        * Dim::fixed(bytes)
                 };
                 size = size.max(&(offset + &rounded));
             }

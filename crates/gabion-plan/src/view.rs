@@ -36,7 +36,12 @@ impl View {
     /// The whole of a source, row-major.
     pub fn contiguous(source: Source, shape: Shape) -> Self {
         let strides = Self::row_major(&shape);
-        Self { source, offset: Dim::fixed(0), shape, strides }
+        Self {
+            source,
+            offset: Dim::fixed(0),
+            shape,
+            strides,
+        }
     }
 
     /// Row-major strides of a shape.

@@ -80,10 +80,18 @@ pub enum Transform {
     /// Elementwise limits in the dtype at hand; NaN stays NaN.
     Clamp {
         /// The lower limit.
-        #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_number")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "optional_number"
+        )]
         min: Option<f64>,
         /// The upper limit.
-        #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_number")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "optional_number"
+        )]
         max: Option<f64>,
     },
     /// Axes of a matrix are exchanged: `[K, N]` becomes `[N, K]`.
@@ -121,12 +129,21 @@ pub enum Arrangement {
 impl PlanWeight {
     /// Rows (axis 0).
     pub fn rows(&self) -> usize {
-        self.ty.shape.first().and_then(|d| d.as_fixed()).map_or(1, |n| n as usize)
+        self.ty
+            .shape
+            .first()
+            .and_then(|d| d.as_fixed())
+            .map_or(1, |n| n as usize)
     }
 
     /// Elements per row.
     pub fn row_elements(&self) -> usize {
-        self.ty.shape.iter().skip(1).map(|d| d.as_fixed().map_or(1, |n| n as usize)).product()
+        self.ty
+            .shape
+            .iter()
+            .skip(1)
+            .map(|d| d.as_fixed().map_or(1, |n| n as usize))
+            .product()
     }
 }
 
@@ -135,14 +152,19 @@ mod optional_number {
     use gabion_tensor::program::number;
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => number::serialize(value, serializer),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
         number::deserialize(deserializer).map(Some)
     }
 }
