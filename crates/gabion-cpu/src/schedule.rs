@@ -99,10 +99,10 @@ pub(crate) fn barriers(steps: &[Touch]) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    fn touch(reads: &[Range<usize>], writes: &[Range<usize>], alone: bool) -> Touch {
-        let extents = |list: &[Range<usize>]| {
+    fn touch(reads: &[(usize, usize)], writes: &[(usize, usize)], alone: bool) -> Touch {
+        let extents = |list: &[(usize, usize)]| {
             list.iter()
-                .map(|r| Extent::new(Space::Arena, r.clone()))
+                .map(|&(start, end)| Extent::new(Space::Arena, start..end))
                 .collect()
         };
         Touch {
@@ -115,16 +115,16 @@ mod tests {
     #[test]
     fn a_barrier_stands_before_each_true_dependency_only() {
         let steps = [
-            touch(&[], &[0..10], false),
-            touch(&[20..30], &[30..40], false),
+            touch(&[], &[(0, 10)], false),
+            touch(&[(20, 30)], &[(30, 40)], false),
             // Reads what the first wrote.
-            touch(&[5..6], &[40..50], false),
+            touch(&[(5, 6)], &[(40, 50)], false),
             // Independent of the one before; the first lies behind a barrier.
-            touch(&[0..10], &[50..60], false),
+            touch(&[(0, 10)], &[(50, 60)], false),
             // Overwrites what the one before read.
-            touch(&[], &[9..12], false),
+            touch(&[], &[(9, 12)], false),
             // Overwrites what was just written.
-            touch(&[], &[11..12], false),
+            touch(&[], &[(11, 12)], false),
         ];
         assert_eq!(barriers(&steps), [false, false, true, false, true, true]);
     }
@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn steps_of_one_worker_are_in_order_without_barriers() {
         let steps = [
-            touch(&[], &[0..10], true),
-            touch(&[0..10], &[10..20], true),
-            touch(&[10..20], &[20..30], false),
-            touch(&[20..30], &[30..40], true),
+            touch(&[], &[(0, 10)], true),
+            touch(&[(0, 10)], &[(10, 20)], true),
+            touch(&[(10, 20)], &[(20, 30)], false),
+            touch(&[(20, 30)], &[(30, 40)], true),
         ];
         assert_eq!(barriers(&steps), [false, false, true, true]);
     }

@@ -295,11 +295,11 @@ impl Session for CpuSession {
             .get(index)
             .ok_or_else(|| error("there is no such output"))?;
         let at = self.bases[output.base].wrapping_add(output.start);
-        // SAFETY: the bytes lie in memory that the session owns or shares with the model and that
-        // nobody writes until `execute`, which needs the session for itself.
         let bytes = if output.bytes == 0 {
             &[]
         } else {
+            // SAFETY: the bytes lie in memory that the session owns or shares with the model and
+            // that nobody writes until `execute`, which needs the session for itself.
             unsafe { std::slice::from_raw_parts(at, output.bytes) }
         };
         Ok(OutputRef {

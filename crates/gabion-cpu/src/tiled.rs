@@ -304,6 +304,9 @@ pub(crate) fn pack(
     Ok(tiled)
 }
 
+/// A change of a row's values while it is packed.
+type Change<'a> = Box<dyn Fn(usize, &mut [f32]) + Sync + 'a>;
+
 fn pack_sources(
     team: &Team,
     weight: &PlanWeight,
@@ -341,10 +344,10 @@ fn pack_sources(
             values.iter_mut().for_each(|x| *x = limited(*x, min, max));
         }
     };
-    let closures: Vec<Box<dyn Fn(usize, &mut [f32]) + Sync + '_>> = changes
+    let closures: Vec<Change<'_>> = changes
         .iter()
         .map(|owners| {
-            Box::new(move |row: usize, values: &mut [f32]| apply(owners, row, values)) as Box<_>
+            Box::new(move |row: usize, values: &mut [f32]| apply(owners, row, values)) as Change<'_>
         })
         .collect();
     let parts: Vec<pack::Part<'_>> = all

@@ -136,13 +136,9 @@ unsafe fn read<T: Pod, V>(from: *const u8, stride: isize, out: &mut [V], widen: 
             *out = widen(unsafe { from.add(i).read() });
         }
     } else if stride == 0 {
-        if let Some(first) = out.first_mut() {
-            // SAFETY: as above.
-            *first = widen(unsafe { from.read() });
-            for i in 1..out.len() {
-                // SAFETY: as above; the same element each time.
-                out[i] = widen(unsafe { from.read() });
-            }
+        for out in out.iter_mut() {
+            // SAFETY: as above; the same element each time.
+            *out = widen(unsafe { from.read() });
         }
     } else {
         for (i, out) in out.iter_mut().enumerate() {

@@ -5,6 +5,10 @@
 //! a fixed tree; long rows are cut into blocks of 4096 whose sums are added in f64. So its bits
 //! depend on the row alone. Plain loops over fixed lanes become vectors of any width.
 #![allow(unsafe_code)]
+#![allow(
+    clippy::extra_unused_type_parameters,
+    reason = "every loop is compiled once for each instruction set, which its parameter names"
+)]
 
 use gabion_tensor::{BinaryFn, CompareFn, UnaryFn};
 
@@ -65,30 +69,93 @@ unsafe fn sum_row<S: Simd>(x: &[f32]) -> f64 {
     accumulate(x, |x, sum| sum + x)
 }
 
-/// The last of a row by an order that has NaN at its end: any grouping gives the same.
+/// The larger or smaller of two vectors: NaN if either is, -0 below +0, whichever comes first.
 #[inline(always)]
-fn extreme(x: &[f32], start: f32, f: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
-    let mut lanes = [start; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = f(*lane, x);
+unsafe fn pick<S: Simd, const LARGER: bool>(a: S::F, b: S::F) -> S::F {
+    // SAFETY: the caller has `S`.
+    unsafe {
+        // The two orders differ for zeros of two signs and for NaN only.
+        let r = if LARGER {
+            let (r, q) = (S::max(a, b), S::max(b, a));
+            S::and_i(S::float_to_bits(r), S::float_to_bits(q))
+        } else {
+            let (r, q) = (S::min(a, b), S::min(b, a));
+            S::or_i(S::float_to_bits(r), S::float_to_bits(q))
+        };
+        let r = S::select(S::is_nan(b), b, S::bits_to_float(r));
+        S::select(S::is_nan(a), a, r)
+    }
+}
+
+/// The extreme of a row. Any grouping gives the same.
+#[inline(always)]
+unsafe fn extreme<S: Simd, const LARGER: bool>(x: &[f32]) -> f32 {
+    let start = if LARGER {
+        f32::NEG_INFINITY
+    } else {
+        f32::INFINITY
+    };
+    // SAFETY: the caller has `S`; loads stay inside `x`, the store inside `lanes`.
+    unsafe {
+        let mut best = [S::splat(start); 4];
+        let mut i = 0;
+        while i + 4 * S::LANES <= x.len() {
+            for (v, best) in best.iter_mut().enumerate() {
+                *best = pick::<S, LARGER>(*best, S::load(x.as_ptr().add(i + v * S::LANES)));
+            }
+            i += 4 * S::LANES;
         }
+        while i + S::LANES <= x.len() {
+            best[0] = pick::<S, LARGER>(best[0], S::load(x.as_ptr().add(i)));
+            i += S::LANES;
+        }
+        let joined = pick::<S, LARGER>(
+            pick::<S, LARGER>(best[0], best[1]),
+            pick::<S, LARGER>(best[2], best[3]),
+        );
+        let mut lanes = [start; LANES];
+        S::store(lanes.as_mut_ptr(), joined);
+        let f = if LARGER { max } else { min };
+        lanes.iter().chain(&x[i..]).fold(start, |a, &b| f(a, b))
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = f(*lane, x);
-    }
-    lanes.into_iter().fold(start, f)
 }
 
 #[inline(always)]
 unsafe fn max_row<S: Simd>(x: &[f32]) -> f32 {
-    extreme(x, f32::NEG_INFINITY, max)
+    // SAFETY: the caller has `S`.
+    unsafe { extreme::<S, true>(x) }
 }
 
 #[inline(always)]
 unsafe fn min_row<S: Simd>(x: &[f32]) -> f32 {
-    extreme(x, f32::INFINITY, min)
+    // SAFETY: the caller has `S`.
+    unsafe { extreme::<S, false>(x) }
+}
+
+/// The larger or smaller of each pair; `out` may be `a`.
+#[inline(always)]
+unsafe fn pick_each<S: Simd, const LARGER: bool>(
+    a: *const f32,
+    b: *const f32,
+    out: *mut f32,
+    len: usize,
+) {
+    // SAFETY: the caller has `S` and passes pointers to `len` elements.
+    unsafe {
+        let mut i = 0;
+        while i + S::LANES <= len {
+            let r = pick::<S, LARGER>(S::load(a.add(i)), S::load(b.add(i)));
+            S::store(out.add(i), r);
+            i += S::LANES;
+        }
+        if i < len {
+            let (a, b) = (
+                S::load_first(a.add(i), len - i),
+                S::load_first(b.add(i), len - i),
+            );
+            S::store_first(out.add(i), pick::<S, LARGER>(a, b), len - i);
+        }
+    }
 }
 
 #[inline(always)]
@@ -190,19 +257,20 @@ unsafe fn layer_row<S: Simd>(
     }
 }
 
-/// Adds `x` to `sum`, element by element.
+/// Adds `x` to `sum`, element by element, or keeps the extreme.
 #[inline(always)]
 unsafe fn fold_rows<S: Simd>(func: RowFold, sum: &mut [f32], x: &[f32]) {
-    #[inline(always)]
-    fn each(sum: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32) {
-        for (sum, &x) in sum.iter_mut().zip(x) {
-            *sum = f(*sum, x);
-        }
-    }
+    let (len, to) = (sum.len().min(x.len()), sum.as_mut_ptr());
     match func {
-        RowFold::Sum => each(sum, x, |a, b| a + b),
-        RowFold::Max => each(sum, x, max),
-        RowFold::Min => each(sum, x, min),
+        RowFold::Sum => {
+            for (sum, &x) in sum.iter_mut().zip(x) {
+                *sum += x;
+            }
+        }
+        // SAFETY: the caller has `S`; both slices have `len` elements.
+        RowFold::Max => unsafe { pick_each::<S, true>(to, x.as_ptr(), to, len) },
+        // SAFETY: as above.
+        RowFold::Min => unsafe { pick_each::<S, false>(to, x.as_ptr(), to, len) },
     }
 }
 
@@ -246,8 +314,18 @@ unsafe fn binary_f32<S: Simd>(func: BinaryFn, a: &[f32], b: &[f32], out: &mut [f
         BinaryFn::Sub => zip(a, b, out, |a, b| a - b),
         BinaryFn::Mul => zip(a, b, out, |a, b| a * b),
         BinaryFn::Div => zip(a, b, out, |a, b| a / b),
-        BinaryFn::Min => zip(a, b, out, min),
-        BinaryFn::Max => zip(a, b, out, max),
+        BinaryFn::Min | BinaryFn::Max => {
+            let len = out.len().min(a.len()).min(b.len());
+            let (a, b, out) = (a.as_ptr(), b.as_ptr(), out.as_mut_ptr());
+            // SAFETY: the caller has `S`; all slices have `len` elements.
+            unsafe {
+                if func == BinaryFn::Max {
+                    pick_each::<S, true>(a, b, out, len);
+                } else {
+                    pick_each::<S, false>(a, b, out, len);
+                }
+            }
+        }
         BinaryFn::FloorDiv => zip(a, b, out, |a, b| (a / b).floor()),
         other => {
             if let Some(f) = other.f32_fn() {

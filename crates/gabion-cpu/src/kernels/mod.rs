@@ -4,5 +4,5 @@ pub(crate) mod gemm;
 pub(crate) mod lanes;
 pub mod matmul;
 pub mod simd;
-mod transpose;
+pub(crate) mod transpose;
 pub mod vmath;

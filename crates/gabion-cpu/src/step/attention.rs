@@ -19,14 +19,17 @@ use super::{Prepare, PreparedStep, StepCx, require_float, require_int};
 use crate::access::{Access, Placed};
 use crate::kernels::gemm::{PANEL, Product};
 use crate::kernels::lanes::MaskRow;
+use crate::kernels::transpose::prefetch;
 use crate::value::{self, Kind, Value};
 
 /// Query rows (queries times heads of a group) that are computed together.
 const MAX_ROWS: usize = 96;
 /// Scores that are kept at a time.
-const MAX_SCORES: usize = 1 << 18;
+const MAX_SCORES: usize = 1 << 17;
 /// Keys whose values are added at a time.
 const VALUE_KEYS: usize = 256;
+/// As [`VALUE_KEYS`], for so few rows that memory is what they wait for.
+const FEW_KEYS: usize = 32;
 /// Rows whose values are added by one call where their keys agree.
 const VALUE_ROWS: usize = 6;
 
@@ -201,9 +204,10 @@ pub(super) fn prepare(
     }))
 }
 
-/// Room for a row of scores: whole panels.
+/// Room for a row of scores: whole panels, and a cache line, so that rows do not lie a power of two
+/// apart and push each other out of the cache.
 fn row_scores(keys: usize) -> usize {
-    keys.next_multiple_of(PANEL).max(PANEL)
+    keys.next_multiple_of(PANEL).max(PANEL) + 16
 }
 
 /// Queries of some heads that share keys.
@@ -367,9 +371,19 @@ impl AttentionStep {
             sums[row] = cx.kernels.lanes.softmax_sum(scores);
         }
         out.fill(0.0);
-        for key in (0..most).step_by(VALUE_KEYS) {
-            let keys = key..(key + VALUE_KEYS).min(most);
+        let step = if rows <= VALUE_ROWS {
+            FEW_KEYS
+        } else {
+            VALUE_KEYS
+        };
+        for key in (0..most).step_by(step) {
+            let keys = key..(key + step).min(most);
             let (v, v_row) = self.plain_rows(cx, &self.v, block, keys.clone(), converted);
+            if rows <= VALUE_ROWS && self.v.is_plain() {
+                for ahead in 2 * FEW_KEYS..3 * FEW_KEYS {
+                    prefetch(v.wrapping_offset(ahead as isize * v_row), value_dim);
+                }
+            }
             for first in (0..rows).step_by(VALUE_ROWS) {
                 let last = (first + VALUE_ROWS).min(rows);
                 let add = |rows: Range<usize>, from: usize, to: usize, out: &mut [f32]| {

@@ -14,7 +14,7 @@ use crate::kernels::gemm::{PANEL, Product};
 use crate::value::{Kind, Value, with_kind};
 
 /// Steps of k that are packed at a time.
-const DEPTH: usize = 256;
+const DEPTH: usize = 128;
 /// Panels of columns that are packed at a time.
 const PANELS: usize = 4;
 /// Rows of a unit of work.
@@ -286,7 +286,9 @@ impl BatchMatmulStep {
         block: &mut [f32],
     ) -> (*const f32, isize, isize) {
         let a = &self.a;
-        if a.placed.dtype == DType::F32 {
+        // Rows that lie a multiple of many lines apart would push each other out of the cache.
+        let spread = (a.row * size_of::<f32>() as isize) % 1024 != 0 || rows == 1;
+        if a.placed.dtype == DType::F32 && (spread || a.column != 1) {
             return (
                 a.at(cx, batch, row, start).cast_const().cast(),
                 a.row,

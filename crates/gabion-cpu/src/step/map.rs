@@ -126,14 +126,7 @@ pub(super) fn prepare(
 fn instr_cost(instr: &Instr) -> usize {
     match instr.op {
         MapOp::Unary(func) if crate::kernels::lanes::vector_fn(func).is_some() => 8,
-        MapOp::Unary(func)
-            if matches!(
-                func,
-                UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Square | UnaryFn::Relu
-            ) =>
-        {
-            1
-        }
+        MapOp::Unary(UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Square | UnaryFn::Relu) => 1,
         MapOp::Unary(_) => 80,
         MapOp::Binary(BinaryFn::Pow | BinaryFn::Atan2 | BinaryFn::Mod) => 160,
         MapOp::Binary(_) | MapOp::Compare(_) | MapOp::Select | MapOp::Cast => 1,

@@ -64,6 +64,10 @@ struct SegmentStep {
     way: Way,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a step has a few, and they are made once"
+)]
 enum Way {
     /// The kernel's epilogue, straight to the write.
     Fused { epilogue: Fused, row_stride: usize },

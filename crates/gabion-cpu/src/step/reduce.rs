@@ -208,14 +208,20 @@ impl ReduceStep {
         };
         totals.fill(0.0);
         for i in 0..self.x.len() {
-            self.x.load_across(cx, start, i, buffer);
+            let row = match self.x.slice_across(cx, start, i, n) {
+                Some(row) => row,
+                None => {
+                    self.x.load_across(cx, start, i, buffer);
+                    &*buffer
+                }
+            };
             if i == 0 || (fold == RowFold::Sum && i % COLUMN_BLOCK == 0) {
                 if fold == RowFold::Sum && i > 0 {
                     add(totals, sums);
                 }
-                sums.copy_from_slice(buffer);
+                sums.copy_from_slice(row);
             } else {
-                cx.kernels.lanes.fold(fold, sums, buffer);
+                cx.kernels.lanes.fold(fold, sums, row);
             }
         }
         if fold != RowFold::Sum {

@@ -67,6 +67,23 @@ impl Rows {
             });
     }
 
+    /// Element `index` of `count` rows from `row` on, if they lie in memory as in registers.
+    pub(crate) fn slice_across<V: Value>(
+        &self,
+        cx: &StepCx<'_>,
+        row: usize,
+        index: usize,
+        count: usize,
+    ) -> Option<&[V]> {
+        let unit = self.placed.unit as isize;
+        let from = self
+            .row_at(cx, row)
+            .wrapping_offset(self.inner.offset(index) * unit);
+        let plain = self.placed.dtype == V::KIND.dtype() && self.outer.inner().1 == 1;
+        // SAFETY: as in `slice`; the rows lie within one run of the outer axes.
+        plain.then(|| unsafe { value::slice(from, count) })
+    }
+
     /// Reads element `index` of `out.len()` rows from `row` on, whose places are neighbours.
     pub(crate) fn load_across<V: Value>(
         &self,

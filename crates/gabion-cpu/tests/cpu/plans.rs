@@ -2,7 +2,7 @@
 //! of threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gabion_cpu::isa::Isa;
 use gabion_cpu::{CpuExecutor, CpuOptions, CpuSession};
@@ -159,10 +159,12 @@ impl Planner {
     }
 }
 
+/// Executors by number of threads and instruction set.
+type Executors = BTreeMap<(usize, Option<Isa>), &'static CpuExecutor>;
+
 /// Executors are shared by tests: their workers are threads.
 pub(crate) fn executor(threads: usize, isa: Option<Isa>) -> &'static CpuExecutor {
-    static ALL: OnceLock<std::sync::Mutex<BTreeMap<(usize, Option<Isa>), &'static CpuExecutor>>> =
-        OnceLock::new();
+    static ALL: OnceLock<Mutex<Executors>> = OnceLock::new();
     let mut all = ALL.get_or_init(Default::default).lock().unwrap();
     all.entry((threads, isa)).or_insert_with(|| {
         let options = CpuOptions {

@@ -91,7 +91,7 @@ fn sizes_are_bound_at_every_run_and_outputs_are_row_major() {
 fn inputs_may_start_at_any_byte() {
     let planner = add_row();
     let mut session = planner.session(2, None, &Default::default());
-    let mut bytes = vec![0u8; 8 * 4 + 1];
+    let mut bytes = [0u8; 8 * 4 + 1];
     for (i, chunk) in bytes[1..].chunks_exact_mut(4).enumerate() {
         chunk.copy_from_slice(&(i as f32).to_le_bytes());
     }

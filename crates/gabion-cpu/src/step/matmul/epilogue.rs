@@ -58,6 +58,10 @@ struct Bias {
 /// Operations on a row of sums.
 pub(super) struct RowOps(Vec<RowOp>);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a step has a few, and they are made once"
+)]
 enum RowOp {
     Bias(Rows),
     Map(UnaryFn),
@@ -362,7 +366,7 @@ impl Bias {
         if let (Some(bias), None, true) = (
             self.rows.slice::<f32>(cx, 0),
             &piece.pairs,
-            piece.rows.len() % TILE == 0,
+            piece.rows.len().is_multiple_of(TILE),
         ) {
             // Lanes are rows in their order.
             return bias[piece.rows.clone()].as_ptr();
