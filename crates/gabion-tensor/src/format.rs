@@ -351,6 +351,35 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_rounded_as_each_format_does() {
+        let mut values = [0.0f32; 32];
+        values[..6].copy_from_slice(&[127.0, 0.5, 1.5, -0.5, -2.5, 0.499_999_97]);
+        let mut bytes = [0; 34];
+        BlockFormat::Q8_0
+            .format()
+            .encode(&values, &mut bytes)
+            .unwrap();
+        assert_eq!(
+            bytes[2..8].iter().map(|&q| q as i8).collect::<Vec<_>>(),
+            [127, 1, 2, -1, -3, 0]
+        );
+
+        values[..6].copy_from_slice(&[-8.0, 0.5, 1.5, -0.5, -2.5, 7.5]);
+        let mut bytes = [0; 18];
+        BlockFormat::Q4_0
+            .format()
+            .encode(&values, &mut bytes)
+            .unwrap();
+        assert_eq!(
+            bytes[2..8]
+                .iter()
+                .map(|&q| i32::from(q & 15) - 8)
+                .collect::<Vec<_>>(),
+            [-8, 1, 2, 0, -2, 7]
+        );
+    }
+
+    #[test]
     fn errors_are_within_half_a_step() {
         let values: Vec<f32> = (0..32)
             .map(|i| ((i * 37) % 32) as f32 / 7.0 - 2.0)

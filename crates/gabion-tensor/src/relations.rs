@@ -296,6 +296,7 @@ mod tests {
         );
         check(&["a == b", "b == c"], "a*c == b*b", Proof::True);
         check(&["3*n == 2*m"], "6*n == 4*m", Proof::True);
+        check(&["3*n == 2*m"], "m//5 == 3*n//5", Proof::Unknown);
         check(
             &["heads*head_dim == 576", "head_dim == 64"],
             "heads == 9",
@@ -343,6 +344,12 @@ mod tests {
         );
         check(&["a*b % 16 == 0"], "a*b//16*16 == b*a", Proof::True);
         check(&["a*b % 16 == 0"], "a*b//8 == 2*(a*b//16)", Proof::True);
+        check(
+            &["(a - b) % 16 == 0"],
+            "(a - b)//16*16 == a - b",
+            Proof::True,
+        );
+        check(&["(a - b) % 16 == 0"], "a >= b", Proof::Unknown);
         check(&["n == 2*k"], "n % 2 == 0", Proof::True);
         check(&["x == 4*y"], "x % y == 0", Proof::True);
     }
@@ -367,6 +374,12 @@ mod tests {
         check(&["a <= b"], "min(a, b) == a", Proof::True);
         check(&["a <= 7", "b <= 9"], "max(a, b) <= 9", Proof::True);
         check(&["x >= 64", "x < 80"], "x//16 == 4", Proof::True);
+        // A factor that may be negative turns the inequality round.
+        check(
+            &["b <= a"],
+            "b*((c - d)//e) <= a*((c - d)//e)",
+            Proof::Unknown,
+        );
         check(&["x <= 4", "x >= 4"], "x == 4", Proof::True);
         check(&["2*x <= 7"], "x <= 3", Proof::True);
     }
@@ -425,6 +438,7 @@ mod tests {
             "b + min(a, c)"
         );
         assert_eq!(simple(&["a < b"], "a//b + a % b"), "a");
+        assert_eq!(simple(&["a <= b"], "a//b"), "a//b");
         assert_eq!(
             simple(&["total == past + tokens"], "total - past"),
             "tokens"

@@ -249,6 +249,8 @@ mod tests {
         assert_eq!(range("5 - 2*(x % 4)"), (Some(-1), Some(5)));
         assert_eq!(range("ceil_div(x, 16)"), (Some(0), None));
         assert_eq!(range("100//(x + 7)"), (Some(0), Some(14)));
+        assert_eq!(range("(x % 4 - 10)//(y % 3 + 2)"), (Some(-5), Some(-2)));
+        assert_eq!(range("(x % 4 - 1)//(y % 3 + 2)"), (Some(-1), Some(1)));
         assert_eq!(range("min(x, 5)"), (Some(0), Some(5)));
         assert_eq!(range("max(x, 5)"), (Some(5), None));
         assert_eq!(range("(x % 3)*(y % 4 - 2)"), (Some(-4), Some(6)));

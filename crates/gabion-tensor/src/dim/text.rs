@@ -445,6 +445,7 @@ mod tests {
         prints("tokens//2", "tokens//2");
         prints("ceil_div( tokens ,16)", "ceil_div(tokens, 16)");
         prints("tokens%16", "tokens % 16");
+        prints("tokens % 2", "tokens % 2");
         prints("min(b, a)", "min(a, b)");
         prints("max(a, min(b, c), 3)", "max(3, a, min(b, c))");
         prints("tokens//16*16", "16*(tokens//16)");
