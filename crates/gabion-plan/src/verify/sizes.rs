@@ -42,10 +42,18 @@ impl Sizes {
             .collect();
         let symbols: BTreeSet<Symbol> = dims.iter().flat_map(|dim| dim.symbols()).collect();
         let mut samples = samples(&symbols, &constraints);
-        // Sizes that overflow cannot be bound.
+        // Sizes that overflow, and inputs of negative sizes, cannot be bound.
+        let inputs: Vec<&Dim> = plan
+            .inputs
+            .iter()
+            .flat_map(|input| input.ty.shape.iter())
+            .collect();
         samples.retain(|values| {
             dims.iter()
                 .all(|dim| dim.eval(values) != Err(DimError::Overflow))
+                && inputs
+                    .iter()
+                    .all(|dim| dim.eval(values).is_ok_and(|size| size >= 0))
         });
         Self { facts, samples }
     }

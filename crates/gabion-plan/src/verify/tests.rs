@@ -143,6 +143,22 @@ fn sizes_are_found_that_guards_allow() {
 }
 
 #[test]
+fn inputs_have_no_negative_sizes() {
+    let lines = "input %x: f32[n - 3]\narena %y: f32[n - 3] at [0] live 0..1\nstep 0: copy\nreads %x[n - 3]\nwrites %y[n - 3]\nreturn y = %y[n - 3]";
+    let expected = "buffer %y: its element count, n - 4, can be negative (n = 3)";
+    let others = ["step 0 copy: write 0", "output y: its view"]
+        .map(|what| format!("{what}: elements 0..=1 of %y, which has 1 (n = 5)"));
+    mutate_lines(
+        lines,
+        &[(
+            "arena %y: f32[n - 3]",
+            "arena %y: f32[n - 4]",
+            &[expected, &others[0], &others[1]],
+        )],
+    );
+}
+
+#[test]
 fn poisoned_sizes() {
     let mut plan = Plan::parse(&attention_plan_text()).unwrap();
     plan.steps[1].reads[0].offset = Dim::fixed(i64::MAX) + 1;
