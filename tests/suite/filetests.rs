@@ -1,7 +1,7 @@
 //! Runs the files under `filetests/`. A file is a graph with a header and expectations in comments:
 //!
 //! ```text
-//! // test: text               the sub-test: text, parse_error, verify, or `pass NAME`
+//! // test: text               the sub-test: text, parse_error, verify, plan, or `pass NAME`
 //! graph @g(%x: f32[2]) -> (f32[2]) {
 //!   %y = relux %x : f32[2]   // error: no operator        a substring of the error on this line
 //!   return %y
@@ -14,7 +14,10 @@
 //! - `parse_error`: every error stands on its line, and every line's error comes. `error-next:` and
 //!   `error-previous:` speak of the neighbouring line, for places where no comment can stand.
 //! - `verify`: edits (`// set-operand: ..`, see `verify.rs`) break the graph; errors as above.
-//! - `pass NAME`: in `passes/NAME/`; the pass's result prints as the `expect` section.
+//! - `pass NAME`: in `passes/NAME/`; the pass's result and ledger print as the `expect` section, and
+//!   the graph means what it meant. See `passes.rs`.
+//!
+//! - `plan`: the plan for the CPU prints as the `expect` section.
 //!
 //! `GABION_BLESS=1` rewrites `expect` sections.
 
@@ -105,13 +108,30 @@ impl Case {
             ("parse_error", "") => errors::run(self),
             ("verify", "") => verify::run(self),
             ("pass", name) => {
-                let result =
-                    passes::run(name, self.parse()?).map_err(|e| format!("{}: {e}", self.name))?;
-                self.compare(&result.to_text(), None)
+                let printed =
+                    passes::run(name, self).map_err(|e| format!("{}: {e}", self.name))?;
+                self.compare(&printed, None)
+            }
+            ("plan", "") => {
+                let plan = crate::running::plan(&self.parse()?);
+                let text = plan.map_err(|e| format!("{}: {e}", self.name))?.to_text();
+                self.compare(&text, None)
             }
             _ => Err(format!("{}: unknown sub-test `{}`", self.name, self.kind)),
         }
     }
+}
+
+/// The graphs of every file of a folder, by their paths.
+pub(crate) fn graphs_of(folder: &str) -> Vec<(String, Graph)> {
+    let mut found = Vec::new();
+    files(&repository().join("tests/filetests").join(folder), &mut found);
+    let graphs = found.iter().map(|path| {
+        let case = Case::read(path).unwrap_or_else(|e| panic!("{e}"));
+        let graph = case.parse().unwrap_or_else(|e| panic!("{e}"));
+        (case.name, graph)
+    });
+    graphs.collect()
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -171,7 +191,16 @@ fn verify_files() {
 
 #[test]
 fn pass_files() {
-    run_folder("passes", passes::PASSES.len());
+    for pass in gabion_lower::PASSES {
+        run_folder(&format!("passes/{}", pass.name), 2);
+    }
+    // A folder that no pass answers to fails too.
+    run_folder("passes", 2 * gabion_lower::PASSES.len());
+}
+
+#[test]
+fn plan_files() {
+    run_folder("plan", 15);
 }
 
 /// The runner must fail where it should: an unexpected error, a missing error, a wrong text.

@@ -1,7 +1,11 @@
 //! The test binary: one module per subject. `cargo test -p gabion-tests --test suite SUBJECT` runs one.
 
+mod conformance;
+mod determinism;
 mod docs;
+mod end_to_end;
 mod filetests;
+mod golden;
 mod ir_diff;
 mod ir_eval;
 mod ir_hash;
@@ -9,7 +13,12 @@ mod ir_json;
 mod ir_laws;
 mod ir_text;
 mod ir_verify;
+mod models;
+mod packing;
+mod pass_laws;
 mod random_graph;
+mod running;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 

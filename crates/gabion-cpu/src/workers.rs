@@ -2,8 +2,8 @@
 //!
 //! A [`Team`] of `n` threads counts the caller as worker 0. Work is split statically
 //! ([`Worker::split`]), so which worker does what depends on `n` only. Waiting is a bounded spin,
-//! then yields, then a parked thread; a worker that finds itself parked often spins less, so a
-//! team on a crowded machine slows down but does not collapse.
+//! then a parked thread; a worker that finds itself parked often spins less, so a team on a
+//! crowded machine slows down but does not collapse.
 //!
 //! What the workers do is no business of this file.
 #![allow(unsafe_code)]
@@ -18,12 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// Spins of one wait before the thread yields: some tens of microseconds.
+/// Spins of one wait before the thread parks: some tens of microseconds.
 const MAX_SPINS: u32 = 4096;
 /// Spins of a wait for the next job, which may be a sampling step away.
 const MAX_IDLE_SPINS: u32 = 16 * 1024;
-/// Yields after the spins and before parking.
-const YIELDS: u32 = 16;
 /// A parked thread looks again after this long even if nobody wakes it.
 const PARK: Duration = Duration::from_millis(50);
 /// The epoch of a worker that has left the job: it never holds a barrier up.
@@ -447,7 +445,7 @@ fn keep_panic(index: usize, shared: &Shared, payload: Box<dyn Any + Send>) {
     shared.panicked.store(true, Ordering::SeqCst);
 }
 
-/// Waits until `ready`: spins, yields, then parks. `budget` halves when the spins were in vain
+/// Waits until `ready`: spins, then parks. `budget` halves when the spins were in vain
 /// and doubles, up to `most`, when they were not.
 fn wait(me: &Slot, budget: &Cell<u32>, most: u32, crowded: bool, ready: impl Fn() -> bool) {
     let spins = if crowded { 0 } else { budget.get() };
@@ -459,13 +457,8 @@ fn wait(me: &Slot, budget: &Cell<u32>, most: u32, crowded: bool, ready: impl Fn(
         spin_loop();
     }
     budget.set((budget.get() / 2).max(most / 64));
-    for _ in 0..YIELDS {
-        if ready() {
-            return;
-        }
-        thread::yield_now();
-    }
-    // Whoever makes `ready` true looks at `parked` after; this thread looks at `ready` after.
+    // No yielding in between: on a crowded machine that gives away far more time than a wake-up
+    // costs. Whoever makes `ready` true looks at `parked` after; this thread looks at `ready` after.
     me.parked.swap(true, Ordering::SeqCst);
     while !ready() {
         thread::park_timeout(PARK);

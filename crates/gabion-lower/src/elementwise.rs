@@ -27,6 +27,13 @@ pub fn scalar_constant(constant: &Constant) -> Option<f64> {
     exact.then_some(value)
 }
 
+/// A bound as the number of this dtype that it is rounded to; type inference has checked that the
+/// dtype holds it.
+fn rounded(value: f64, dtype: DType) -> f64 {
+    let scalar = Constant::scalar(dtype, value).ok().and_then(|c| c.value().to_f64_vec().ok());
+    scalar.and_then(|v| v.first().copied()).unwrap_or(value)
+}
+
 /// Builds a program bottom-up: operands become reads, operators instructions.
 #[derive(Debug, Default)]
 pub struct ProgramBuilder {
@@ -102,7 +109,7 @@ impl ProgramBuilder {
                 let mut register = args[0].0;
                 for (bound, func) in [(clamp.min, BinaryFn::Max), (clamp.max, BinaryFn::Min)] {
                     if let Some(bound) = bound {
-                        let limit = self.push(MapOp::Const(bound.get()), Vec::new(), result);
+                        let limit = self.push(MapOp::Const(rounded(bound.get(), result)), Vec::new(), result);
                         register = self.push(MapOp::Binary(func), vec![register, limit], result);
                     }
                 }

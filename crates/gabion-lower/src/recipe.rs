@@ -83,6 +83,8 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             }
             Some(parts)
         }
+        // Limits that cross are no recipe of a plan.
+        Op::Clamp(clamp) if matches!((clamp.min, clamp.max), (Some(a), Some(b)) if a.get() > b.get()) => None,
         // Row by row, so it commutes with joining and cutting rows.
         Op::Cast(_) | Op::Dequantize(_) | Op::Clamp(_) => {
             let mut parts = parts_of(graph, graph.operands(value.node)[0])?;

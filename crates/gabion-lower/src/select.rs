@@ -2,6 +2,7 @@
 //! plan weights with recipes; buffers get lifetimes and places in the arena.
 
 mod arena;
+mod dtypes;
 mod steps;
 mod views;
 mod weights;
@@ -12,6 +13,8 @@ use gabion_tensor::{DType, Dim, DimError, Shape, TensorError, TensorType};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::recipe::{is_weight_only, parts_of};
+
+pub(crate) use weights::is_plannable;
 
 /// Why no plan could be selected.
 #[derive(Debug, thiserror::Error)]
@@ -220,7 +223,7 @@ impl<'a> Selector<'a> {
             Op::Concat(_) | Op::Cast(_) | Op::Dequantize(_) | Op::Clamp(_) | Op::Transpose(_) | Op::Reshape(_)
             | Op::Slice(_) => {
                 is_weight_only(self.graph, value)
-                    && parts_of(self.graph, value).is_some_and(|parts| weights::all_plannable(self.graph, &parts))
+                    && parts_of(self.graph, value).is_some_and(|parts| is_plannable(self.graph, &parts))
             }
             _ => false,
         };

@@ -157,7 +157,7 @@ impl LanguageModel {
     /// # Errors
     /// See [`ModelError`]; nothing is loaded if anything is wrong.
     pub fn load(engine: &Engine, files: &ModelFiles) -> Result<Self, ModelError> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let (model, graph) = causal_lm(files)?;
         let build_time = start.elapsed();
         let compiled = engine.compile(&graph, &CheckpointWeights::new(files.checkpoint()))?;

@@ -9,6 +9,7 @@ use crate::op::{EvalCx, EvalError, HostTensors, InferCx, OpDef, Results, TypeErr
 use crate::ops::lanes::{Lanes, indices};
 use crate::ops::requirements::index;
 use crate::ops::reshape::require_sizes;
+use crate::ops::scatter::ScatterReduce;
 use crate::sample::{Sample, Sampler};
 
 /// Integer `indices [i..]` in `0..depth` give `[i.., depth]`: 1 at the index, 0 elsewhere (true and
@@ -50,6 +51,15 @@ impl OpDef for OneHot {
             hot[row * depth + i] = true;
         }
         Ok(smallvec![Lanes::Bool(hot).into_tensor(self.dtype, &shape)?])
+    }
+
+    /// Ones scattered into zeros: an index out of range is still an error.
+    fn decompose<'g>(&self, args: &[TensorValue<'g>]) -> Option<Vec<TensorValue<'g>>> {
+        let (b, at) = (args[0].builder(), args[0].unsqueeze(-1));
+        let shape: Vec<Dim> = args[0].shape().iter().chain([&self.depth]).cloned().collect();
+        let zeros = b.scalar(self.dtype, 0.0).broadcast_to(shape);
+        let ones = b.scalar(self.dtype, 1.0).broadcast_to(at.shape().to_vec());
+        Some(vec![zeros.scatter(at, ones, -1, ScatterReduce::None)])
     }
 
     fn sample(s: &mut Sampler) -> Sample {

@@ -1,5 +1,7 @@
 //! `decompose_composites`: a composite operator that the target has no kernel for becomes smaller
-//! operators.
+//! operators, and so does a stack that it cannot run as it is.
+
+mod stacks;
 
 use gabion_ir::{Graph, NodeId, Op, Value};
 
@@ -15,15 +17,17 @@ use crate::select::has_kernel;
 pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let target = cx.target;
     rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
-        if op.is_leaf() || has_kernel(op, target) {
-            return Ok(Verdict::Skip);
-        }
+        let obstacle = match op {
+            Op::StackedMatmul(stack) => stacks::obstacle(graph, id, stack, target),
+            _ if op.is_leaf() || has_kernel(op, target) => None,
+            _ => Some(format!("{} has no kernel for {}", target.name, op.name())),
+        };
+        let Some(obstacle) = obstacle else { return Ok(Verdict::Skip) };
         let taps = graph.operands(id);
         let replaced: Vec<Value> =
             (0..graph.node(id).results.len() as u32).map(|r| Value::new(id, r)).collect();
         let mut decomposes = true;
-        let label = format!("{} has no kernel for {}", target.name, op.name());
-        let patch = Patch::build(graph, label, &taps, &replaced, |_, values| {
+        let patch = Patch::build(graph, obstacle, &taps, &replaced, |_, values| {
             op.decompose(values).unwrap_or_else(|| {
                 decomposes = false;
                 values.to_vec()

@@ -27,15 +27,19 @@ fn simplify(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
         Op::Transpose(transpose) => transpose_twice(graph, id, transpose),
         Op::Concat(concat) => concat_of_concat(graph, id, concat),
         Op::Slice(slice) => slice_of_concat(graph, id, slice),
-        Op::Split(split) if split.sizes.len() == 1 => same(graph, id, "splits into one"),
+        // A size that only a guard proves stays with the split.
+        Op::Split(split) if split.sizes.len() == 1 && keeps_type(graph, id) => same(graph, id, "splits into one"),
         Op::Split(split) => split_of_concat(graph, id, split.axis, &split.sizes),
         _ => Ok(Verdict::Skip),
     }
 }
 
+fn keeps_type(graph: &Graph, id: NodeId) -> bool {
+    graph.value_type(graph.operands(id)[0]) == &graph.node(id).results[0]
+}
+
 fn changes_nothing(graph: &Graph, id: NodeId, op: &Op) -> bool {
-    let operand = graph.operands(id)[0];
-    if graph.value_type(operand) != &graph.node(id).results[0] {
+    if !keeps_type(graph, id) {
         return false;
     }
     match op {

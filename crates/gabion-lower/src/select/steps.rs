@@ -4,7 +4,7 @@ use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
 use gabion_ir::{NodeId, Op, Value};
 use gabion_plan::{
     Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, Place, ReduceFn,
-    ScatterReduce, SegmentOutput, Source, View,
+    SegmentOutput, Source, View,
 };
 use gabion_tensor::{Dim, Shape, TensorType};
 
@@ -54,12 +54,12 @@ impl Selector<'_> {
     }
 
     /// A step that reads all operands and writes all results to new buffers.
-    fn step(&mut self, id: NodeId, kernel: Kernel) -> Result<(), SelectError> {
+    pub(super) fn step(&mut self, id: NodeId, kernel: Kernel) -> Result<(), SelectError> {
         let reads = self.reads(id)?;
         self.step_with(id, kernel, reads)
     }
 
-    fn step_with(&mut self, id: NodeId, kernel: Kernel, reads: Vec<View>) -> Result<(), SelectError> {
+    pub(super) fn step_with(&mut self, id: NodeId, kernel: Kernel, reads: Vec<View>) -> Result<(), SelectError> {
         let scope = self.scope_of(id);
         let mut writes = Vec::new();
         for result in 0..self.graph.node(id).results.len() as u32 {
@@ -96,9 +96,7 @@ impl Selector<'_> {
                 Kernel::Norm(NormSpec { kind, eps: op.eps.get() })
             }
             Op::GatherElements(op) => Kernel::GatherElements { axis: axis(op.axis, rank) },
-            Op::Scatter(op) => {
-                Kernel::Scatter { axis: axis(op.axis, rank), reduce: scatter_reduce(op.reduce) }
-            }
+            Op::Scatter(op) => return self.select_scatter(id, op),
             Op::Range(op) => Kernel::Range { start: op.start.clone(), step: op.step.clone() },
             Op::Quantize(_) | Op::Dequantize(_) => Kernel::Convert,
             Op::Rope(op) => return self.select_rope(id, op),
@@ -163,13 +161,12 @@ impl Selector<'_> {
         Ok(())
     }
 
-    /// In place if the cache is donated and nobody else reads its old value, else on a copy.
+    /// In place if the cache may be overwritten, else on a copy.
     fn select_cache_append(&mut self, id: NodeId, op: &ops::CacheAppend) -> Result<(), SelectError> {
         let operands = self.graph.operands(id);
         let cache = self.view(operands[0])?;
         let scope = self.scope_of(id);
-        let owned = self.is_donated(&cache) && self.graph.single_user(operands[0]).is_some();
-        let target = if owned {
+        let target = if self.may_overwrite(operands[0]) && self.is_donated(&cache) {
             cache.clone()
         } else {
             let ty = self.graph.value_type(operands[0]).clone();
@@ -180,6 +177,25 @@ impl Selector<'_> {
         self.push_step(Kernel::CacheAppend { axis: at }, reads, vec![target.clone()], &scope);
         self.views.insert(Value::new(id, 0), target);
         Ok(())
+    }
+
+    /// True for a donated input, reshaped or appended to, whose old value nobody else reads.
+    fn may_overwrite(&self, mut value: Value) -> bool {
+        loop {
+            if self.graph.single_user(value).is_none() {
+                return false;
+            }
+            match self.graph.op(value.node) {
+                Op::Input(input) => return input.donated,
+                Op::Reshape(_) | Op::CacheAppend(_) => value = self.graph.operands(value.node)[0],
+                Op::StackedMatmul(stack) => {
+                    let written = stack.segments[value.result as usize].epilogue.last();
+                    let Some(Fused::CacheWrite { cache, .. }) = written else { return false };
+                    value = self.graph.operands(value.node)[stack.first_extra() + cache];
+                }
+                _ => return false,
+            }
+        }
     }
 
     fn is_donated(&self, view: &View) -> bool {
@@ -246,23 +262,6 @@ impl Selector<'_> {
         self.step_with(id, Kernel::Gather { axis: at }, reads)
     }
 
-    /// cos and sin are seen with x's leading axes.
-    fn select_rope(&mut self, id: NodeId, op: &ops::Rope) -> Result<(), SelectError> {
-        let mut reads = self.reads(id)?;
-        let x = reads[0].shape.clone();
-        let lead = x.rank() - 2;
-        for angles in &mut reads[1..] {
-            let half = angles.shape.last().cloned().unwrap_or(Dim::fixed(1));
-            let shape: Shape = x[..lead].iter().cloned().chain([half]).collect();
-            *angles = views::broadcast(angles, &shape);
-        }
-        let pairing = match op.pairing {
-            ops::Pairing::Half => Pairing::Half,
-            ops::Pairing::Interleaved => Pairing::Interleaved,
-        };
-        self.step_with(id, Kernel::Rope { pairing }, reads)
-    }
-
     /// The mask is seen as `[batch.., heads, queries, keys]`.
     fn select_attention(&mut self, id: NodeId, op: &ops::Attention) -> Result<(), SelectError> {
         let mut reads = self.reads(id)?;
@@ -290,8 +289,8 @@ impl Selector<'_> {
         let value = Value::new(id, 0);
         let ty = self.graph.value_type(value).clone();
         let operands = self.graph.operands(id);
-        let mut a = self.cast_view(id, operands[0], &ty)?;
-        let mut b = self.cast_view(id, operands[1], &ty)?;
+        let mut a = self.cast_view(id, operands[0], ty.dtype)?;
+        let mut b = self.cast_view(id, operands[1], ty.dtype)?;
         if a.shape.rank() == 1 {
             a = with_axis(&a, 0);
         } else if op.transpose_a {
@@ -316,21 +315,6 @@ impl Selector<'_> {
         let scope = self.scope_of(id);
         self.push_step(Kernel::BatchMatmul(BatchMatmul {}), vec![a, b], vec![write], &scope);
         Ok(())
-    }
-
-    /// A value in the result's dtype.
-    fn cast_view(&mut self, id: NodeId, value: Value, result: &TensorType) -> Result<View, SelectError> {
-        let view = self.view(value)?;
-        let ty = self.graph.value_type(value).clone();
-        if ty.dtype == result.dtype {
-            return Ok(view);
-        }
-        let scope = self.scope_of(id);
-        let to = self.allocate("", &TensorType::new(result.dtype, ty.shape));
-        let cast = gabion_tensor::MapInstr { op: gabion_tensor::MapOp::Cast, args: vec![0], dtype: result.dtype };
-        let program = gabion_tensor::MapProgram { reads: 1, instrs: vec![cast], results: vec![1] };
-        self.push_step(Kernel::Map(program), vec![view], vec![to.clone()], &scope);
-        Ok(to)
     }
 
     fn select_stack(&mut self, id: NodeId, op: &StackedMatmul) -> Result<(), SelectError> {
@@ -412,15 +396,5 @@ fn reduce_fn(func: ops::ReduceFn) -> ReduceFn {
         ops::ReduceFn::Prod => ReduceFn::Prod,
         ops::ReduceFn::Any => ReduceFn::Any,
         ops::ReduceFn::All => ReduceFn::All,
-    }
-}
-
-fn scatter_reduce(reduce: ops::ScatterReduce) -> ScatterReduce {
-    match reduce {
-        ops::ScatterReduce::None => ScatterReduce::None,
-        ops::ScatterReduce::Add => ScatterReduce::Add,
-        ops::ScatterReduce::Mul => ScatterReduce::Mul,
-        ops::ScatterReduce::Max => ScatterReduce::Max,
-        ops::ScatterReduce::Min => ScatterReduce::Min,
     }
 }

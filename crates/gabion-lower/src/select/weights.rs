@@ -52,7 +52,7 @@ fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
 }
 
 /// True if the plan can load every part.
-pub(super) fn all_plannable(graph: &Graph, parts: &[PartRecipe]) -> bool {
+pub(crate) fn is_plannable(graph: &Graph, parts: &[PartRecipe]) -> bool {
     parts.iter().all(|p| part(graph, p).is_some())
 }
 

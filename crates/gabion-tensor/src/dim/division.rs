@@ -529,6 +529,7 @@ mod tests {
         same("(x//4 + 1)//4", "(x + 4)//16");
         same("x//y//z", "x//(y*z)");
         same("x//(a - b)//z", "x//(a*z - b*z)");
+        assert_ne!(dim("x//2//(y - z)"), dim("x//(2*y - 2*z)"));
     }
 
     #[test]

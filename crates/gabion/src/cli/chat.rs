@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gabion::checkpoint::ChatTemplate;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use super::error::CliError;
@@ -18,23 +20,27 @@ pub(crate) fn render(
     template: &ChatTemplate,
     message: &str,
 ) -> Result<String, CliError> {
+    let failed = |error: Error| CliError::Template {
+        path: model.to_owned(),
+        message: describe(&error),
+    };
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(&failed)?;
+    environment.set_syntax(syntax);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |text: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, text))
     });
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
     environment.add_filter("tojson", to_json);
-    let failed = |error: Error| CliError::Template {
-        path: model.to_owned(),
-        message: describe(&error),
-    };
     environment
         .add_template("chat", &template.template)
-        .map_err(failed)?;
-    let chat = environment.get_template("chat").map_err(failed)?;
+        .map_err(&failed)?;
+    let chat = environment.get_template("chat").map_err(&failed)?;
     let token = |text: &Option<String>| text.clone().unwrap_or_default();
     chat.render(context! {
         messages => vec![context! { role => "user", content => message }],
@@ -44,7 +50,7 @@ pub(crate) fn render(
         pad_token => token(&template.pad_token),
         unk_token => token(&template.unk_token),
     })
-    .map_err(failed)
+    .map_err(&failed)
 }
 
 /// The error with its line; the template's own words if it raised it.
@@ -58,22 +64,35 @@ fn describe(error: &Error) -> String {
     }
 }
 
-/// JSON without the escapes that are meant for web pages.
-fn to_json(value: &Value, options: minijinja::value::Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = options.get("indent").unwrap_or(None);
-    let bad = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
-    let Some(indent) = indent else {
-        return serde_json::to_string(value).map_err(bad);
-    };
-    let mut bytes = Vec::new();
-    let spaces = " ".repeat(indent.min(16));
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
-    serde::Serialize::serialize(
-        value,
-        &mut serde_json::Serializer::with_formatter(&mut bytes, formatter),
-    )
-    .map_err(bad)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// JSON as Python prints it: without the escapes that are meant for web pages.
+fn to_json(value: &Value, indent: Option<Value>, options: Kwargs) -> Result<String, Error> {
+    let escaped = minijinja::filters::tojson(value, indent, options)?.to_string();
+    let mut text = String::with_capacity(escaped.len());
+    let mut rest = escaped.as_str();
+    while let Some(at) = rest.find('\\') {
+        text += &rest[..at];
+        // An escape is a backslash and one character, and four digits if that is a `u`.
+        let page = [
+            ("\\u003c", "<"),
+            ("\\u003e", ">"),
+            ("\\u0026", "&"),
+            ("\\u0027", "'"),
+        ];
+        let found = page
+            .into_iter()
+            .find(|(escape, _)| rest[at..].starts_with(escape));
+        let (escape, plain) = found.unwrap_or_else(|| {
+            let end = rest[at + 1..]
+                .chars()
+                .next()
+                .map_or(1, |c| 1 + c.len_utf8());
+            let escape = &rest[at..at + end];
+            (escape, escape)
+        });
+        text += plain;
+        rest = &rest[at + escape.len()..];
+    }
+    Ok(text + rest)
 }
 
 /// Seconds since 1970, UTC.
@@ -191,7 +210,7 @@ mod tests {
         let text = "{{ {'a': '<&>', 'b': [1, 2]} | tojson }}";
         assert_eq!(
             render(Path::new("m"), &template(text), "x").unwrap(),
-            r#"{"a":"<&>","b":[1,2]}"#
+            r#"{"a": "<&>", "b": [1, 2]}"#
         );
     }
 
