@@ -81,7 +81,11 @@ fn case(sample: &Sample, feed: impl Fn(usize) -> Feed) -> Result<Case, String> {
             }
         });
     }
-    for (i, result) in b.apply(sample.op.clone(), &operands).into_iter().enumerate() {
+    for (i, result) in b
+        .apply(sample.op.clone(), &operands)
+        .into_iter()
+        .enumerate()
+    {
         b.output(&format!("y{i}"), result);
     }
     let graph = b.finish().map_err(|e| e.to_string())?;
@@ -329,11 +333,7 @@ fn products_with_stored_weights_of_every_format() {
                 &samples,
                 Tolerance::Norm(1e-5),
             );
-            failures.extend(
-                outcome
-                    .err()
-                    .map(|e| (format!("{dtype} #{m}x{n}x{k}"), e)),
-            );
+            failures.extend(outcome.err().map(|e| (format!("{dtype} #{m}x{n}x{k}"), e)));
         }
     }
     report(failures);
@@ -348,12 +348,15 @@ fn a_wrong_result_is_found() {
             HostTensor::from_slice(&[values.len()], values).expect("a tensor"),
         )])
     };
-    let close =
-        |a: &[f32], b: &[f32], t| crate::running::close(&tensor(a), &tensor(b), t).is_ok();
+    let close = |a: &[f32], b: &[f32], t| crate::running::close(&tensor(a), &tensor(b), t).is_ok();
     assert!(close(&[1.0, f32::NAN], &[1.0, f32::NAN], Tolerance::Exact));
     assert!(!close(&[1.0, f32::NAN], &[1.0, 2.0], Tolerance::Norm(1e-5)));
     assert!(!close(&[1.0, -0.0], &[1.0, 0.0], Tolerance::Exact));
     assert!(!close(&[1.0, 1.001], &[1.0, 1.0], Tolerance::Norm(1e-5)));
     assert!(!close(&[1.0], &[1.0, 1.0], Tolerance::Norm(1e-5)));
-    assert!(!close(&[f32::INFINITY], &[f32::NEG_INFINITY], Tolerance::Norm(1.0)));
+    assert!(!close(
+        &[f32::INFINITY],
+        &[f32::NEG_INFINITY],
+        Tolerance::Norm(1.0)
+    ));
 }

@@ -14,7 +14,7 @@ use gabion_tensor::{Bindings, DType, HostTensor};
 
 use crate::models::{fixture, fixture_folders, layer_graphs};
 use crate::running::{
-    Tensors, plan, plan_with, run_all_threads, run_plan, executors, same_bits, samples_of, target,
+    Tensors, executors, plan, plan_with, run_all_threads, run_plan, same_bits, samples_of, target,
 };
 
 fn parse(text: &str) -> Graph {
@@ -23,7 +23,11 @@ fn parse(text: &str) -> Graph {
 
 /// A stack with everything that can be folded into it, in every stored format.
 fn stack_of(format: &str) -> Graph {
-    let decode = if format.starts_with('q') { "dequantize" } else { "cast" };
+    let decode = if format.starts_with('q') {
+        "dequantize"
+    } else {
+        "cast"
+    };
     parse(&format!(
         "graph @stack(%x: f32[tokens, 96], %r: f32[tokens, 70], %cos: f32[tokens, 16], %sin: f32[tokens, 16]) \
            -> (f32[tokens, 2, 32], f32[tokens, 48], f32[tokens, 70]) {{\n  \
@@ -81,7 +85,15 @@ fn a_row_alone_is_the_row_among_others() {
         options.symbols.insert("tokens".to_owned(), 64);
         let samples = gabion_ir::eval::sample_inputs(&graph, 5, &options).expect("samples");
         let all = run_all_threads(&graph, &plan, &samples).unwrap_or_else(|e| panic!("{e}"));
-        for (start, end) in [(0, 1), (1, 2), (37, 38), (63, 64), (0, 2), (5, 12), (30, 63)] {
+        for (start, end) in [
+            (0, 1),
+            (1, 2),
+            (37, 38),
+            (63, 64),
+            (0, 2),
+            (5, 12),
+            (30, 63),
+        ] {
             let part = run_all_threads(&graph, &plan, &cut(&samples, 64, start..end))
                 .unwrap_or_else(|e| panic!("{e}"));
             same_bits(&part, &rows_of(&all, start..end))
@@ -160,16 +172,24 @@ fn tokens_one_by_one_are_tokens_together() {
     folders.extend(fixture_folders("tiny_models_more"));
     let ids: Vec<u32> = (0..37).map(|i| (i * 41 + 7) % 160).collect();
     for folder in folders {
-        let model = LanguageModel::load(&engine(2), &open(&folder)).unwrap_or_else(|e| panic!("{e}"));
+        let model =
+            LanguageModel::load(&engine(2), &open(&folder)).unwrap_or_else(|e| panic!("{e}"));
         // Where the frequencies change with the length, so do the numbers.
-        let n = model.config().rope_switch().unwrap_or(ids.len()).min(ids.len());
+        let n = model
+            .config()
+            .rope_switch()
+            .unwrap_or(ids.len())
+            .min(ids.len());
         let ids = &ids[..n];
         let logits_of = |pieces: &[usize]| {
             let mut generator = model.generator(64).expect("a generator");
             let mut logits = Vec::new();
             let mut at = 0;
             for &piece in pieces {
-                logits = generator.feed(&ids[at..at + piece]).expect("logits").to_vec();
+                logits = generator
+                    .feed(&ids[at..at + piece])
+                    .expect("logits")
+                    .to_vec();
                 at += piece;
             }
             assert_eq!(at, n);
@@ -177,15 +197,24 @@ fn tokens_one_by_one_are_tokens_together() {
         };
         let together = logits_of(&[n]);
         assert_eq!(logits_of(&vec![1; n]), together, "{}", folder.display());
-        assert_eq!(logits_of(&[n / 2, n - n / 2 - 1, 1]), together, "{}", folder.display());
+        assert_eq!(
+            logits_of(&[n / 2, n - n / 2 - 1, 1]),
+            together,
+            "{}",
+            folder.display()
+        );
     }
 }
 
 #[test]
 fn a_text_alone_is_the_text_in_a_batch() {
-    let mut encoder =
-        SentenceEncoder::load(&engine(3), &open(&fixture("tiny_bert"))).unwrap_or_else(|e| panic!("{e}"));
-    let text = |n: u32, from: u32| (0..n).map(|i| (i * 7 + from) % 60 + 1).collect::<Vec<u32>>();
+    let mut encoder = SentenceEncoder::load(&engine(3), &open(&fixture("tiny_bert")))
+        .unwrap_or_else(|e| panic!("{e}"));
+    let text = |n: u32, from: u32| {
+        (0..n)
+            .map(|i| (i * 7 + from) % 60 + 1)
+            .collect::<Vec<u32>>()
+    };
     let texts: Vec<Vec<u32>> = [3, 9, 1, 16, 9, 2]
         .iter()
         .enumerate()
@@ -193,7 +222,9 @@ fn a_text_alone_is_the_text_in_a_batch() {
         .collect();
     let together = encoder.embed_ids(&texts).expect("embeddings");
     for (i, text) in texts.iter().enumerate() {
-        let alone = encoder.embed_ids(std::slice::from_ref(text)).expect("an embedding");
+        let alone = encoder
+            .embed_ids(std::slice::from_ref(text))
+            .expect("an embedding");
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
         assert_eq!(bits(&alone[0]), bits(&together[i]), "text {i}");
     }
@@ -219,7 +250,9 @@ fn stored_formats_are_exact() {
             .expect("it encodes");
         let mut quantised = samples.clone();
         let mut decoded = samples.clone();
-        decoded.weights.insert("w".to_owned(), stored.cast(DType::F32).expect("it decodes"));
+        decoded
+            .weights
+            .insert("w".to_owned(), stored.cast(DType::F32).expect("it decodes"));
         quantised.weights.insert("w".to_owned(), stored);
         same_bits(&run(&stack_of(format), &quantised), &run(&graph, &decoded))
             .unwrap_or_else(|e| panic!("{format}: {e}"));

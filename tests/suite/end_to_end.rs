@@ -46,7 +46,9 @@ fn cases(file: &str) -> Vec<Value> {
 
 #[test]
 fn smollm2_generates_what_transformers_generates() {
-    let Some(path) = preset("smollm2") else { return };
+    let Some(path) = preset("smollm2") else {
+        return;
+    };
     let files = ModelFiles::open(&path).unwrap_or_else(|e| panic!("{e}"));
     let tokenizer = files.tokenizer().unwrap_or_else(|e| panic!("{e}"));
     let engine = Engine::cpu().unwrap_or_else(|e| panic!("{e}"));
@@ -57,17 +59,29 @@ fn smollm2_generates_what_transformers_generates() {
     for case in cases("smollm2_greedy.json") {
         let prompt = case["prompt"].as_str().expect("a prompt");
         let ids = integers(&case["prompt_ids"]);
-        assert_eq!(tokenizer.encode(prompt, true).expect("ids"), ids, "{prompt:?}");
+        assert_eq!(
+            tokenizer.encode(prompt, true).expect("ids"),
+            ids,
+            "{prompt:?}"
+        );
         let greedy = integers(&case["greedy_ids"]);
         let text = case["text"].as_str().expect("a text");
         assert_eq!(tokenizer.decode(&greedy, false).expect("a text"), text);
         let until = case["first_step_with_margin_below_0.05"]
             .as_u64()
             .map_or(greedy.len(), |n| n as usize);
-        let mut generator = model.generator(ids.len() + greedy.len()).expect("a generator");
+        let mut generator = model
+            .generator(ids.len() + greedy.len())
+            .expect("a generator");
         let mut logits = generator.feed(&ids).expect("logits").to_vec();
         let top = case["first_top8_logits"].as_array().expect("logits");
-        check_top(prompt, &integers(&case["first_top8_ids"]), top, &logits, 0.02);
+        check_top(
+            prompt,
+            &integers(&case["first_top8_ids"]),
+            top,
+            &logits,
+            0.02,
+        );
         for (step, expected) in greedy.iter().enumerate().take(until) {
             let found = gabion::sampling::argmax(&logits);
             assert_eq!(found, *expected, "{prompt:?}: step {step}");
@@ -85,23 +99,44 @@ fn minilm_embeds_what_transformers_embeds() {
     let engine = Engine::cpu().unwrap_or_else(|e| panic!("{e}"));
     let mut encoder = SentenceEncoder::load(&engine, &files).unwrap_or_else(|e| panic!("{e}"));
     let cases = cases("minilm_embeddings.json");
-    let texts: Vec<&str> = cases.iter().map(|c| c["text"].as_str().expect("a text")).collect();
+    let texts: Vec<&str> = cases
+        .iter()
+        .map(|c| c["text"].as_str().expect("a text"))
+        .collect();
     let mut long: Vec<&str> = texts.clone();
     let filler = "One more sentence of another length. ".repeat(12);
     long.push(&filler);
     let batch = encoder.embed(&long).unwrap_or_else(|e| panic!("{e}"));
     for (i, case) in cases.iter().enumerate() {
-        assert_eq!(batch.token_ids[i], integers(&case["input_ids"]), "{}", texts[i]);
-        let alone = encoder.embed(&texts[i..=i]).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(
+            batch.token_ids[i],
+            integers(&case["input_ids"]),
+            "{}",
+            texts[i]
+        );
+        let alone = encoder
+            .embed(&texts[i..=i])
+            .unwrap_or_else(|e| panic!("{e}"));
         let expected = case["embedding"].as_array().expect("numbers");
-        for (what, vector) in [("alone", &alone.vectors[0]), ("in a batch", &batch.vectors[i])] {
+        for (what, vector) in [
+            ("alone", &alone.vectors[0]),
+            ("in a batch", &batch.vectors[i]),
+        ] {
             assert_eq!(vector.len(), expected.len());
             for (at, (found, expected)) in vector.iter().zip(expected).enumerate() {
                 let off = (f64::from(*found) - expected.as_f64().expect("a number")).abs();
-                assert!(off <= 1e-4, "{}: {what}: element {at} is off by {off}", texts[i]);
+                assert!(
+                    off <= 1e-4,
+                    "{}: {what}: element {at} is off by {off}",
+                    texts[i]
+                );
             }
         }
-        assert_eq!(alone.vectors[0], batch.vectors[i], "{}: alone and in a batch", texts[i]);
+        assert_eq!(
+            alone.vectors[0], batch.vectors[i],
+            "{}: alone and in a batch",
+            texts[i]
+        );
     }
 }
 
@@ -114,9 +149,13 @@ fn whole_models_survive_their_text() {
         let graph = if *name == "minilm" {
             let (_, options) =
                 gabion::encoder::sentence_options(&files).unwrap_or_else(|e| panic!("{e}"));
-            gabion::encoder::bert_encoder(&files, options).unwrap_or_else(|e| panic!("{e}")).1
+            gabion::encoder::bert_encoder(&files, options)
+                .unwrap_or_else(|e| panic!("{e}"))
+                .1
         } else {
-            gabion::language_model::causal_lm(&files).unwrap_or_else(|e| panic!("{e}")).1
+            gabion::language_model::causal_lm(&files)
+                .unwrap_or_else(|e| panic!("{e}"))
+                .1
         };
         crate::ir_laws::laws(&graph);
         crate::running::plan(&graph).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -108,8 +108,7 @@ impl Case {
             ("parse_error", "") => errors::run(self),
             ("verify", "") => verify::run(self),
             ("pass", name) => {
-                let printed =
-                    passes::run(name, self).map_err(|e| format!("{}: {e}", self.name))?;
+                let printed = passes::run(name, self).map_err(|e| format!("{}: {e}", self.name))?;
                 self.compare(&printed, None)
             }
             ("plan", "") => {
@@ -125,7 +124,10 @@ impl Case {
 /// The graphs of every file of a folder, by their paths.
 pub(crate) fn graphs_of(folder: &str) -> Vec<(String, Graph)> {
     let mut found = Vec::new();
-    files(&repository().join("tests/filetests").join(folder), &mut found);
+    files(
+        &repository().join("tests/filetests").join(folder),
+        &mut found,
+    );
     let graphs = found.iter().map(|path| {
         let case = Case::read(path).unwrap_or_else(|e| panic!("{e}"));
         let graph = case.parse().unwrap_or_else(|e| panic!("{e}"));

@@ -44,7 +44,8 @@ fn tensors(path: &Path) -> BTreeMap<String, HostTensor> {
 /// A stack case as a graph; `leading` axes of x are symbols if asked for.
 fn stack_graph(case: &Path, x: &HostTensor, symbolic: bool, parts_too: bool) -> Graph {
     let config = read_json(&case.join("config.json"));
-    let config = StackedLinearConfig::from_json(&config, "config.json").unwrap_or_else(|e| panic!("{e}"));
+    let config =
+        StackedLinearConfig::from_json(&config, "config.json").unwrap_or_else(|e| panic!("{e}"));
     let stack = StackedLinear::new(config).unwrap_or_else(|e| panic!("{e}"));
     let b = Builder::new("stack");
     let last = x.rank() - 1;
@@ -95,7 +96,9 @@ fn every_stack_of_max_is_reproduced() {
             let compiled = engine()
                 .compile(&graph, &CheckpointWeights::new(&weights))
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
-            let outputs = compiled.run(&[("x", &x)]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let outputs = compiled
+                .run(&[("x", &x)])
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
             for (output, tensor) in &outputs {
                 let off = distance(tensor, &expected[output]);
                 assert!(off <= 1e-5, "{name}: {output} is off by {off}");
@@ -119,7 +122,11 @@ fn one_product(plan: &Plan, n_parts: usize, name: &str) {
     // A vector has no rows for a bias to be repeated over: the bias may be a step of its own.
     let allowed = 1 + usize::from(plan.inputs[0].ty.shape.rank() == 1);
     assert!(plan.steps.len() <= allowed, "{name}\n{}", plan.to_text());
-    assert!(!kernels(plan).contains(&"copy"), "{name}\n{}", plan.to_text());
+    assert!(
+        !kernels(plan).contains(&"copy"),
+        "{name}\n{}",
+        plan.to_text()
+    );
 }
 
 /// A model of transformers with its expected values.
@@ -160,7 +167,13 @@ impl Tiny {
             let greedy = integers(&case["greedy_ids"]);
             let made = generate(model, &integers(&case["prompt_ids"]), greedy.len());
             let logits = case["first_top8_logits"].as_array().expect("logits");
-            check_top(what, &integers(&case["first_top8_ids"]), logits, &made.1, tolerance);
+            check_top(
+                what,
+                &integers(&case["first_top8_ids"]),
+                logits,
+                &made.1,
+                tolerance,
+            );
             let until = case["first_step_with_margin_below_0.01"]
                 .as_u64()
                 .map_or(greedy.len(), |n| n as usize);
@@ -254,7 +267,11 @@ fn converted_models_agree_too() {
             ..ConvertOptions::default()
         };
         convert(&files, &out, &options).unwrap_or_else(|e| panic!("{e}"));
-        tiny.check(&Tiny::load(&out), &format!("{} f32", tiny.folder.display()), 1e-3);
+        tiny.check(
+            &Tiny::load(&out),
+            &format!("{} f32", tiny.folder.display()),
+            1e-3,
+        );
     }
 }
 
@@ -276,7 +293,10 @@ fn layers_are_stacked(compiled: &Compiled, what: &str, qkv_parts: Option<usize>)
     for step in &plan.steps {
         if let Some(rest) = step.scope.strip_prefix("model.layers.") {
             let index = rest.split('.').next().and_then(|n| n.parse().ok());
-            layers.entry(index.expect("a layer")).or_default().push(step);
+            layers
+                .entry(index.expect("a layer"))
+                .or_default()
+                .push(step);
         }
     }
     assert!(!layers.is_empty(), "{what}: no scopes\n{text}");
@@ -290,16 +310,27 @@ fn layers_are_stacked(compiled: &Compiled, what: &str, qkv_parts: Option<usize>)
         // their own. A cut that the last layer moves up before its MLP is no step.
         let apart = count("rope") + count("cache_append") + count("map");
         assert!(steps.len() <= 5 + apart, "{what}: layer {index}\n{text}");
-        assert!(apart <= 5, "{what}: layer {index} has {apart} steps of its own\n{text}");
+        assert!(
+            apart <= 5,
+            "{what}: layer {index} has {apart} steps of its own\n{text}"
+        );
         let mut stacks: Vec<usize> = Vec::new();
         for step in steps {
             if let Kernel::Matmul(matmul) = &step.kernel {
                 stacks.push(plan.weight(matmul.weight).parts.len());
             }
         }
-        let fused = compiled.plan().weights.iter().any(|w| w.name.contains("qkv_proj"));
+        let fused = compiled
+            .plan()
+            .weights
+            .iter()
+            .any(|w| w.name.contains("qkv_proj"));
         let parts = qkv_parts.unwrap_or(if fused { 1 } else { 3 });
-        let expected = if parts == 1 { [1, 1, 1, 1] } else { [3, 1, 2, 1] };
+        let expected = if parts == 1 {
+            [1, 1, 1, 1]
+        } else {
+            [3, 1, 2, 1]
+        };
         assert_eq!(stacks, expected, "{what}: layer {index}\n{text}");
     }
 }

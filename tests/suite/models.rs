@@ -92,13 +92,16 @@ fn mixed(name: &str) -> Option<DType> {
 }
 
 fn halves(name: &str) -> Option<DType> {
-    Some(named(if name.contains("layers.1.") { "bf16" } else { "f16" }))
+    Some(named(if name.contains("layers.1.") {
+        "bf16"
+    } else {
+        "f16"
+    }))
 }
 
 /// The decoder of a configuration.
 pub(crate) fn causal_lm(config: &Value, stored: StoredAs) -> CausalLm {
-    let config =
-        CausalLmConfig::from_json(config, "config.json").unwrap_or_else(|e| panic!("{e}"));
+    let config = CausalLmConfig::from_json(config, "config.json").unwrap_or_else(|e| panic!("{e}"));
     CausalLm::new(config, &stored).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -150,19 +153,33 @@ pub(crate) fn layer_graphs() -> Vec<(String, Graph)> {
         ),
         (
             "llama with one kv head",
-            decoder("llama", json!({"num_key_value_heads": 1, "hidden_act": "gelu"})),
+            decoder(
+                "llama",
+                json!({"num_key_value_heads": 1, "hidden_act": "gelu"}),
+            ),
             f32s,
         ),
         (
             "llama with relu",
-            decoder("llama", json!({"hidden_act": "relu", "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}})),
+            decoder(
+                "llama",
+                json!({"hidden_act": "relu", "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}}),
+            ),
             f32s,
         ),
         ("qwen2", decoder("qwen2", json!({})), f32s),
         ("qwen2 of mixed formats", decoder("qwen2", json!({})), mixed),
         ("phi3", decoder("phi3", json!({"pad_token_id": 0})), f32s),
-        ("phi3 q4_1", decoder("phi3", json!({"pad_token_id": 0})), q4_1),
-        ("phi3, half of each head turns", decoder("phi3", partial), f32s),
+        (
+            "phi3 q4_1",
+            decoder("phi3", json!({"pad_token_id": 0})),
+            q4_1,
+        ),
+        (
+            "phi3, half of each head turns",
+            decoder("phi3", partial),
+            f32s,
+        ),
     ];
     let mut graphs = Vec::new();
     for (name, config, stored) in decoders {
@@ -190,7 +207,9 @@ pub(crate) fn layer_graphs() -> Vec<(String, Graph)> {
         ("bert in halves", encoder_config(json!({})), halves),
         (
             "bert of odd sizes",
-            encoder_config(json!({"hidden_size": 36, "intermediate_size": 50, "hidden_act": "relu"})),
+            encoder_config(
+                json!({"hidden_size": 36, "intermediate_size": 50, "hidden_act": "relu"}),
+            ),
             f32s,
         ),
     ];
@@ -200,7 +219,10 @@ pub(crate) fn layer_graphs() -> Vec<(String, Graph)> {
             name.to_owned(),
             model.build_graph(BertOptions::default()).expect("a graph"),
         ));
-        graphs.push((format!("{name}, one layer"), model.layer_graph(0).expect("a layer")));
+        graphs.push((
+            format!("{name}, one layer"),
+            model.layer_graph(0).expect("a layer"),
+        ));
         for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Max] {
             let options = BertOptions::embedding(pooling, true);
             graphs.push((

@@ -61,7 +61,11 @@ fn stack(pieces: &[Piece], blocks: usize, split: bool, seed: u64) -> (Graph, Ten
         let dtype: DType = FORMATS[piece.format].parse().expect("a dtype");
         // Blocks lie along the last axis, so only plain tensors are stored [K, N].
         let transposed = piece.transposed && !dtype.is_block();
-        let shape = if transposed { [k, piece.rows] } else { [piece.rows, k] };
+        let shape = if transposed {
+            [k, piece.rows]
+        } else {
+            [piece.rows, k]
+        };
         let stored = sampler.tensor_in(DType::F32, &shape, -1.0, 1.0).cast(dtype);
         let name = format!("layer.part{i}.weight");
         let mut w = decoded(b.weight(&name, TensorType::new(dtype, shape)));

@@ -12,9 +12,7 @@ use crate::filetests::graphs_of;
 use crate::ir_laws::laws;
 use crate::models::layer_graphs;
 use crate::random_graph::{consistent_graph, every_operator, steps};
-use crate::running::{
-    close, plainest, plan_with, reference, run_all_threads, samples_of, target,
-};
+use crate::running::{close, plainest, plan_with, reference, run_all_threads, samples_of, target};
 
 /// Both sides are the evaluator's, whose products sum in f64: what remains is the rounding of f32
 /// where a pass reassociates.
@@ -118,14 +116,18 @@ fn passes_keep_the_values_of_layers() {
 
 #[test]
 fn single_passes_keep_the_values_of_layers() {
-    for_each(layer_graphs(), |graph| each_pass_alone_keeps_values(graph, 0));
+    for_each(layer_graphs(), |graph| {
+        each_pass_alone_keeps_values(graph, 0)
+    });
 }
 
 #[test]
 fn passes_keep_the_values_of_filetests() {
     for folder in ["passes", "plan"] {
         for seed in 0..2 {
-            for_each(graphs_of(folder), |graph| pipeline_keeps_values(graph, seed));
+            for_each(graphs_of(folder), |graph| {
+                pipeline_keeps_values(graph, seed)
+            });
         }
     }
 }

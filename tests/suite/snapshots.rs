@@ -10,7 +10,8 @@ use crate::models::{bert, causal_lm, encoder_config, f32s, q4_1};
 use crate::running::{plan_laws, target};
 
 fn everything(graph: &Graph) -> String {
-    let lowered = lower(graph, target(), &LowerOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let lowered =
+        lower(graph, target(), &LowerOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let plan = lowered.plan.expect("a plan");
     plan_laws(&plan).unwrap_or_else(|e| panic!("{e}"));
     format!(
@@ -54,7 +55,9 @@ fn smollm2_layer() {
         "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "hidden_act": "silu",
         "tie_word_embeddings": true, "rope_theta": 100000.0,
     });
-    let graph = causal_lm(&config, q4_1).layer_graph(3).unwrap_or_else(|e| panic!("{e}"));
+    let graph = causal_lm(&config, q4_1)
+        .layer_graph(3)
+        .unwrap_or_else(|e| panic!("{e}"));
     insta::assert_snapshot!(everything(&graph));
 }
 
@@ -64,6 +67,8 @@ fn minilm_layer() {
         "vocab_size": 30522, "hidden_size": 384, "intermediate_size": 1536,
         "num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 512,
     }));
-    let graph = bert(&config, f32s).layer_graph(2).unwrap_or_else(|e| panic!("{e}"));
+    let graph = bert(&config, f32s)
+        .layer_graph(2)
+        .unwrap_or_else(|e| panic!("{e}"));
     insta::assert_snapshot!(everything(&graph));
 }

@@ -142,7 +142,8 @@ impl<'a> InferCx<'a> {
     pub fn require(&mut self, constraint: Constraint, why: &str) -> Result<(), TypeError> {
         // A size that overflowed can be neither printed nor checked at run time.
         for side in [&constraint.lhs, &constraint.rhs] {
-            side.check().map_err(|e| TypeError::new(format!("{why}: {e}")))?;
+            side.check()
+                .map_err(|e| TypeError::new(format!("{why}: {e}")))?;
         }
         match self.relations.prove(&constraint) {
             Proof::True => Ok(()),

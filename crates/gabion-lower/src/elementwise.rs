@@ -30,7 +30,9 @@ pub fn scalar_constant(constant: &Constant) -> Option<f64> {
 /// A bound as the number of this dtype that it is rounded to; type inference has checked that the
 /// dtype holds it.
 fn rounded(value: f64, dtype: DType) -> f64 {
-    let scalar = Constant::scalar(dtype, value).ok().and_then(|c| c.value().to_f64_vec().ok());
+    let scalar = Constant::scalar(dtype, value)
+        .ok()
+        .and_then(|c| c.value().to_f64_vec().ok());
     scalar.and_then(|v| v.first().copied()).unwrap_or(value)
 }
 
@@ -78,13 +80,18 @@ impl ProgramBuilder {
     }
 
     fn cast(&mut self, (register, from): (Register, DType), to: DType) -> Register {
-        if from == to { register } else { self.push(MapOp::Cast, vec![register], to) }
+        if from == to {
+            register
+        } else {
+            self.push(MapOp::Cast, vec![register], to)
+        }
     }
 
     /// Adds an elementwise operator; its operands must have been added, or become reads.
     pub fn add(&mut self, graph: &Graph, id: NodeId) {
         let operands = graph.operands(id);
-        let args: Vec<(Register, DType)> = operands.iter().map(|v| self.register(graph, *v)).collect();
+        let args: Vec<(Register, DType)> =
+            operands.iter().map(|v| self.register(graph, *v)).collect();
         let result = graph.node(id).results[0].dtype;
         let register = match graph.op(id) {
             Op::Unary(unary) => {
@@ -109,7 +116,11 @@ impl ProgramBuilder {
                 let mut register = args[0].0;
                 for (bound, func) in [(clamp.min, BinaryFn::Max), (clamp.max, BinaryFn::Min)] {
                     if let Some(bound) = bound {
-                        let limit = self.push(MapOp::Const(rounded(bound.get(), result)), Vec::new(), result);
+                        let limit = self.push(
+                            MapOp::Const(rounded(bound.get(), result)),
+                            Vec::new(),
+                            result,
+                        );
                         register = self.push(MapOp::Binary(func), vec![register, limit], result);
                     }
                 }
@@ -124,7 +135,11 @@ impl ProgramBuilder {
     fn inline(&mut self, program: &MapProgram, args: &[(Register, DType)]) -> Register {
         let mut registers: Vec<Register> = args.iter().map(|a| a.0).collect();
         for instr in &program.instrs {
-            let operands = instr.args.iter().map(|&r| registers[usize::from(r)]).collect();
+            let operands = instr
+                .args
+                .iter()
+                .map(|&r| registers[usize::from(r)])
+                .collect();
             let register = self.push(instr.op.clone(), operands, instr.dtype);
             registers.push(register);
         }
@@ -151,9 +166,20 @@ impl ProgramBuilder {
         let instrs = self
             .instrs
             .iter()
-            .map(|(op, args, dtype)| MapInstr { op: op.clone(), args: args.iter().map(number).collect(), dtype: *dtype })
+            .map(|(op, args, dtype)| MapInstr {
+                op: op.clone(),
+                args: args.iter().map(number).collect(),
+                dtype: *dtype,
+            })
             .collect();
-        let results = results.iter().map(|v| self.registers.get(v).map_or(0, number)).collect();
-        MapProgram { reads, instrs, results }
+        let results = results
+            .iter()
+            .map(|v| self.registers.get(v).map_or(0, number))
+            .collect();
+        MapProgram {
+            reads,
+            instrs,
+            results,
+        }
     }
 }

@@ -30,10 +30,18 @@ pub struct Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = if self.scope.is_empty() { "-" } else { &self.scope };
+        let scope = if self.scope.is_empty() {
+            "-"
+        } else {
+            &self.scope
+        };
         match &self.outcome {
             Outcome::Fired(what) => write!(f, "{}: {scope}: {}: {what}", self.pass, self.candidate),
-            Outcome::Refused(why) => write!(f, "{}: {scope}: {}: refused: {why}", self.pass, self.candidate),
+            Outcome::Refused(why) => write!(
+                f,
+                "{}: {scope}: {}: refused: {why}",
+                self.pass, self.candidate
+            ),
         }
     }
 }
@@ -53,14 +61,23 @@ impl Ledger {
 
     /// Adds an entry unless the very same one is there (a pass may meet a candidate again).
     pub fn record(&mut self, entry: Entry) {
-        if !self.entries.iter().rev().take_while(|e| e.pass == entry.pass).any(|e| *e == entry) {
+        if !self
+            .entries
+            .iter()
+            .rev()
+            .take_while(|e| e.pass == entry.pass)
+            .any(|e| *e == entry)
+        {
             self.entries.push(entry);
         }
     }
 
     /// How many candidates of a pass fired.
     pub fn fired(&self, pass: &str) -> usize {
-        self.entries.iter().filter(|e| e.pass == pass && matches!(e.outcome, Outcome::Fired(_))).count()
+        self.entries
+            .iter()
+            .filter(|e| e.pass == pass && matches!(e.outcome, Outcome::Fired(_)))
+            .count()
     }
 }
 

@@ -16,5 +16,7 @@ pub mod select;
 pub use ledger::{Entry, Ledger, Outcome};
 pub use passes::{PASSES, Pass};
 pub use patch::Patch;
-pub use run::{LowerError, LowerOptions, Lowered, PassRecord, Snapshot, lower, lower_graph, run_pass};
+pub use run::{
+    LowerError, LowerOptions, Lowered, PassRecord, Snapshot, lower, lower_graph, run_pass,
+};
 pub use select::{SelectError, select};

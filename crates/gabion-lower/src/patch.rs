@@ -43,7 +43,13 @@ impl Patch {
             }
         }
         let fragment = builder.finish()?;
-        Ok(Self { label: label.into(), fragment, taps: taps.to_vec(), replaced: replaced.to_vec(), scope_of: None })
+        Ok(Self {
+            label: label.into(),
+            fragment,
+            taps: taps.to_vec(),
+            replaced: replaced.to_vec(),
+            scope_of: None,
+        })
     }
 
     /// New nodes take their scope and place from `node`, not from the node that the rule looked at.

@@ -27,12 +27,20 @@ impl PartRecipe {
         }
         let base = self.rows.map_or(0, |r| r.0);
         let rows = Some((base + start, base + end));
-        Self { source: self.source, ops: self.ops.clone(), rows, n_rows: end - start }
+        Self {
+            source: self.source,
+            ops: self.ops.clone(),
+            rows,
+            n_rows: end - start,
+        }
     }
 
     /// The part as a value: `source` is the leaf's value in the builder.
     pub fn build<'g>(&self, b: &'g Builder, source: TensorValue<'g>) -> TensorValue<'g> {
-        let value = self.ops.iter().fold(source, |value, op| b.apply1(op.clone(), &[value]));
+        let value = self
+            .ops
+            .iter()
+            .fold(source, |value, op| b.apply1(op.clone(), &[value]));
         match self.rows {
             None => value,
             Some((start, end)) => b.apply1(row_slice(start, end), &[value]),
@@ -42,20 +50,37 @@ impl PartRecipe {
 
 /// Rows `start..end` of axis 0.
 pub fn row_slice(start: usize, end: usize) -> Slice {
-    let cut = AxisSlice { axis: 0, start: Some(Dim::from(start)), stop: Some(Dim::from(end)), step: 1 };
+    let cut = AxisSlice {
+        axis: 0,
+        start: Some(Dim::from(start)),
+        stop: Some(Dim::from(end)),
+        step: 1,
+    };
     Slice { axes: vec![cut] }
 }
 
 /// Fixed bounds `start..stop` of a slice that cuts one axis with step 1, clamped to `size`.
-pub fn fixed_cut(slice: &Slice, rank: usize, size_of: impl Fn(usize) -> Option<usize>) -> Option<(usize, usize, usize)> {
-    let [cut] = slice.axes.as_slice() else { return None };
-    let axis = if cut.axis < 0 { cut.axis + rank as i64 } else { cut.axis };
+pub fn fixed_cut(
+    slice: &Slice,
+    rank: usize,
+    size_of: impl Fn(usize) -> Option<usize>,
+) -> Option<(usize, usize, usize)> {
+    let [cut] = slice.axes.as_slice() else {
+        return None;
+    };
+    let axis = if cut.axis < 0 {
+        cut.axis + rank as i64
+    } else {
+        cut.axis
+    };
     let axis = usize::try_from(axis).ok().filter(|&a| a < rank)?;
     let size = size_of(axis)? as i64;
     let bound = |dim: &Option<Dim>, default: i64| -> Option<i64> {
         match dim {
             None => Some(default),
-            Some(d) => d.as_fixed().map(|n| (if n < 0 { n + size } else { n }).clamp(0, size)),
+            Some(d) => d
+                .as_fixed()
+                .map(|n| (if n < 0 { n + size } else { n }).clamp(0, size)),
         }
     };
     let (start, stop) = (bound(&cut.start, 0)?, bound(&cut.stop, size)?);
@@ -66,11 +91,23 @@ pub fn fixed_cut(slice: &Slice, rank: usize, size_of: impl Fn(usize) -> Option<u
 /// has no recipe for what is done to them.
 pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
     let node = graph.node(value.node);
-    let n_rows = |v: Value| graph.value_type(v).shape.first()?.as_fixed().and_then(|n| usize::try_from(n).ok());
+    let n_rows = |v: Value| {
+        graph
+            .value_type(v)
+            .shape
+            .first()?
+            .as_fixed()
+            .and_then(|n| usize::try_from(n).ok())
+    };
     match &node.op {
         Op::Weight(_) | Op::Constant(_) => {
             let n_rows = n_rows(value).unwrap_or(1);
-            Some(vec![PartRecipe { source: value, ops: Vec::new(), rows: None, n_rows }])
+            Some(vec![PartRecipe {
+                source: value,
+                ops: Vec::new(),
+                rows: None,
+                n_rows,
+            }])
         }
         Op::Concat(concat) => {
             let rank = graph.value_type(value).shape.rank() as i64;
@@ -84,7 +121,9 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             Some(parts)
         }
         // Limits that cross are no recipe of a plan.
-        Op::Clamp(clamp) if matches!((clamp.min, clamp.max), (Some(a), Some(b)) if a.get() > b.get()) => None,
+        Op::Clamp(clamp) if matches!((clamp.min, clamp.max), (Some(a), Some(b)) if a.get() > b.get()) => {
+            None
+        }
         // Row by row, so it commutes with joining and cutting rows.
         Op::Cast(_) | Op::Dequantize(_) | Op::Clamp(_) => {
             let mut parts = parts_of(graph, graph.operands(value.node)[0])?;
@@ -93,7 +132,9 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
         }
         Op::Transpose(_) | Op::Reshape(_) => {
             let mut parts = parts_of(graph, graph.operands(value.node)[0])?;
-            let [part] = parts.as_mut_slice() else { return None };
+            let [part] = parts.as_mut_slice() else {
+                return None;
+            };
             if part.rows.is_some() || graph.value_type(value).shape.as_fixed().is_none() {
                 return None;
             }
@@ -105,7 +146,9 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             let operand = graph.operands(value.node)[0];
             let shape = &graph.value_type(operand).shape;
             let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
-            let (0, start, stop) = fixed_cut(slice, shape.rank(), size)? else { return None };
+            let (0, start, stop) = fixed_cut(slice, shape.rank(), size)? else {
+                return None;
+            };
             Some(cut_parts(&parts_of(graph, operand)?, start, stop))
         }
         _ => None,
@@ -126,12 +169,16 @@ pub fn transposed_parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe
         }
         _ => {
             let mut parts = parts_of(graph, value)?;
-            let [part] = parts.as_mut_slice() else { return None };
+            let [part] = parts.as_mut_slice() else {
+                return None;
+            };
             if part.rows.is_some() {
                 return None;
             }
             part.ops.push(Transpose { perm: vec![1, 0] }.into());
-            part.n_rows = graph.value_type(value).shape[1].as_fixed().and_then(|n| usize::try_from(n).ok())?;
+            part.n_rows = graph.value_type(value).shape[1]
+                .as_fixed()
+                .and_then(|n| usize::try_from(n).ok())?;
             Some(parts)
         }
     }

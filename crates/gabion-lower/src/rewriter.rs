@@ -39,7 +39,12 @@ impl PassCx<'_> {
     pub fn note(&mut self, graph: &Graph, node: NodeId, outcome: Outcome) {
         let entry = Entry {
             pass: self.pass,
-            scope: graph.node(node).scope.as_deref().unwrap_or_default().to_owned(),
+            scope: graph
+                .node(node)
+                .scope
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
             candidate: describe(graph, node),
             outcome,
         };
@@ -69,7 +74,11 @@ pub fn describe(graph: &Graph, node: NodeId) -> String {
 ///
 /// # Errors
 /// A rule that fails, a patch that changes a type, or a pass that does not come to rest.
-pub fn rewrite(graph: &mut Graph, cx: &mut PassCx<'_>, rule: Rule<'_>) -> Result<usize, LowerError> {
+pub fn rewrite(
+    graph: &mut Graph,
+    cx: &mut PassCx<'_>,
+    rule: Rule<'_>,
+) -> Result<usize, LowerError> {
     let mut fired = 0;
     for _ in 0..MAX_ROUNDS {
         let mut fired_now = 0;
@@ -83,7 +92,11 @@ pub fn rewrite(graph: &mut Graph, cx: &mut PassCx<'_>, rule: Rule<'_>) -> Result
                 Verdict::Refuse(why) => cx.refuse(graph, id, why),
                 Verdict::Apply(patch) => {
                     if !patch.keeps_types(graph) {
-                        return Err(LowerError::TypeChanged { pass: cx.pass, node: describe(graph, id), label: patch.label });
+                        return Err(LowerError::TypeChanged {
+                            pass: cx.pass,
+                            node: describe(graph, id),
+                            label: patch.label,
+                        });
                     }
                     cx.note(graph, id, Outcome::Fired(patch.label.clone()));
                     patch.apply(graph, id);
@@ -98,5 +111,8 @@ pub fn rewrite(graph: &mut Graph, cx: &mut PassCx<'_>, rule: Rule<'_>) -> Result
             return Ok(fired);
         }
     }
-    Err(LowerError::NoFixpoint { pass: cx.pass, rounds: MAX_ROUNDS })
+    Err(LowerError::NoFixpoint {
+        pass: cx.pass,
+        rounds: MAX_ROUNDS,
+    })
 }

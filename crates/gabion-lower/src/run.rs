@@ -119,21 +119,40 @@ pub enum LowerError {
 ///
 /// # Errors
 /// The pass's own, and a graph that does not verify afterwards.
-pub fn run_pass(graph: &mut Graph, pass: &Pass, target: &Target, ledger: &mut Ledger) -> Result<usize, LowerError> {
-    let rewrites = (pass.run)(graph, &mut PassCx { pass: pass.name, target, ledger })?;
+pub fn run_pass(
+    graph: &mut Graph,
+    pass: &Pass,
+    target: &Target,
+    ledger: &mut Ledger,
+) -> Result<usize, LowerError> {
+    let rewrites = (pass.run)(
+        graph,
+        &mut PassCx {
+            pass: pass.name,
+            target,
+            ledger,
+        },
+    )?;
     verify(graph, || format!("after pass `{}`", pass.name))?;
     Ok(rewrites)
 }
 
 fn verify(graph: &Graph, when: impl Fn() -> String) -> Result<(), LowerError> {
-    gabion_ir::verify::verify(graph).map_err(|errors| LowerError::Verify { when: when(), errors: errors.to_string() })
+    gabion_ir::verify::verify(graph).map_err(|errors| LowerError::Verify {
+        when: when(),
+        errors: errors.to_string(),
+    })
 }
 
 /// Runs the passes and selects a plan.
 ///
 /// # Errors
 /// See [`LowerError`].
-pub fn lower(graph: &Graph, target: &Target, options: &LowerOptions) -> Result<Lowered, LowerError> {
+pub fn lower(
+    graph: &Graph,
+    target: &Target,
+    options: &LowerOptions,
+) -> Result<Lowered, LowerError> {
     let mut lowered = lower_graph(graph, target, options)?;
     if options.stop_after.is_none_or(|n| n >= PASSES.len()) {
         lowered.plan = Some(select(&lowered.graph, target)?);
@@ -145,30 +164,61 @@ pub fn lower(graph: &Graph, target: &Target, options: &LowerOptions) -> Result<L
 ///
 /// # Errors
 /// See [`LowerError`].
-pub fn lower_graph(graph: &Graph, target: &Target, options: &LowerOptions) -> Result<Lowered, LowerError> {
+pub fn lower_graph(
+    graph: &Graph,
+    target: &Target,
+    options: &LowerOptions,
+) -> Result<Lowered, LowerError> {
     for name in &options.skip {
         if Pass::by_name(name).is_none() {
             let known = PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-            return Err(LowerError::UnknownPass { name: name.clone(), known });
+            return Err(LowerError::UnknownPass {
+                name: name.clone(),
+                known,
+            });
         }
     }
     verify(graph, || "before lowering".to_owned())?;
     let mut graph = graph.compacted();
     let mut ledger = Ledger::default();
     let mut passes = Vec::new();
-    for pass in PASSES.iter().take(options.stop_after.unwrap_or(PASSES.len())) {
+    for pass in PASSES
+        .iter()
+        .take(options.stop_after.unwrap_or(PASSES.len()))
+    {
         if options.skip.iter().any(|name| name == pass.name) {
             continue;
         }
         let before = options.record.then(|| graph.clone());
         let start = Instant::now();
-        let rewrites = (pass.run)(&mut graph, &mut PassCx { pass: pass.name, target, ledger: &mut ledger })?;
+        let rewrites = (pass.run)(
+            &mut graph,
+            &mut PassCx {
+                pass: pass.name,
+                target,
+                ledger: &mut ledger,
+            },
+        )?;
         let time = start.elapsed();
         if !options.trust {
             verify(&graph, || format!("after pass `{}`", pass.name))?;
         }
-        let snapshot = before.map(|before| Snapshot { before, after: graph.clone() });
-        passes.push(PassRecord { name: pass.name, rewrites, nodes: graph.len(), time, snapshot });
+        let snapshot = before.map(|before| Snapshot {
+            before,
+            after: graph.clone(),
+        });
+        passes.push(PassRecord {
+            name: pass.name,
+            rewrites,
+            nodes: graph.len(),
+            time,
+            snapshot,
+        });
     }
-    Ok(Lowered { graph: graph.compacted(), plan: None, passes, ledger })
+    Ok(Lowered {
+        graph: graph.compacted(),
+        plan: None,
+        passes,
+        ledger,
+    })
 }

@@ -8,7 +8,9 @@ mod views;
 mod weights;
 
 use gabion_ir::{Graph, NodeId, Op, Value};
-use gabion_plan::{Buffer, BufferId, Kernel, Place, Plan, PlanInput, PlanOutput, Source, Step, Target, View};
+use gabion_plan::{
+    Buffer, BufferId, Kernel, Place, Plan, PlanInput, PlanOutput, Source, Step, Target, View,
+};
 use gabion_tensor::{DType, Dim, DimError, Shape, TensorError, TensorType};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -48,15 +50,43 @@ pub enum SelectError {
 /// True if the target runs this operator as it is.
 pub fn has_kernel(op: &Op, target: &Target) -> bool {
     match op {
-        Op::Softmax(_) | Op::LogSoftmax(_) | Op::RmsNorm(_) | Op::LayerNorm(_) | Op::Rope(_) | Op::Attention(_) => {
-            target.has_composite(op.name())
-        }
+        Op::Softmax(_)
+        | Op::LogSoftmax(_)
+        | Op::RmsNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Rope(_)
+        | Op::Attention(_) => target.has_composite(op.name()),
         Op::OneHot(_) => false,
-        Op::Input(_) | Op::Weight(_) | Op::Constant(_) | Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Where(_)
-        | Op::Clamp(_) | Op::Cast(_) | Op::Matmul(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::TopK(_) | Op::Cumsum(_)
-        | Op::Concat(_) | Op::Split(_) | Op::Slice(_) | Op::Pad(_) | Op::Reshape(_) | Op::Transpose(_)
-        | Op::Broadcast(_) | Op::Range(_) | Op::Gather(_) | Op::GatherElements(_) | Op::Scatter(_)
-        | Op::CacheAppend(_) | Op::Quantize(_) | Op::Dequantize(_) | Op::StackedMatmul(_) | Op::FusedMap(_) => true,
+        Op::Input(_)
+        | Op::Weight(_)
+        | Op::Constant(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Compare(_)
+        | Op::Where(_)
+        | Op::Clamp(_)
+        | Op::Cast(_)
+        | Op::Matmul(_)
+        | Op::Reduce(_)
+        | Op::ArgReduce(_)
+        | Op::TopK(_)
+        | Op::Cumsum(_)
+        | Op::Concat(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Broadcast(_)
+        | Op::Range(_)
+        | Op::Gather(_)
+        | Op::GatherElements(_)
+        | Op::Scatter(_)
+        | Op::CacheAppend(_)
+        | Op::Quantize(_)
+        | Op::Dequantize(_)
+        | Op::StackedMatmul(_)
+        | Op::FusedMap(_) => true,
     }
 }
 
@@ -119,7 +149,12 @@ impl<'a> Selector<'a> {
             let buffer = self.add_buffer(&input.name, ty.dtype, &ty.shape, Place::Input(i));
             let view = View::contiguous(Source::Buffer(buffer), ty.shape.clone());
             self.views.insert(Value::new(input.node, 0), view);
-            self.plan.inputs.push(PlanInput { name: input.name.to_string(), ty, buffer, donated });
+            self.plan.inputs.push(PlanInput {
+                name: input.name.to_string(),
+                ty,
+                buffer,
+                donated,
+            });
         }
     }
 
@@ -128,19 +163,33 @@ impl<'a> Selector<'a> {
         for output in self.graph.outputs() {
             let ty = self.graph.value_type(output.value).clone();
             let view = self.view(output.value)?;
-            let owned = view.buffer().is_some_and(|id| match &self.plan.buffer(id).place {
-                Place::Arena { .. } => true,
-                Place::Input(i) => self.plan.inputs[*i].donated,
-                Place::Constant(_) => false,
+            let owned = view
+                .buffer()
+                .is_some_and(|id| match &self.plan.buffer(id).place {
+                    Place::Arena { .. } => true,
+                    Place::Input(i) => self.plan.inputs[*i].donated,
+                    Place::Constant(_) => false,
+                });
+            let view = if owned && view.is_contiguous() {
+                view
+            } else {
+                self.copy(&view, &ty, "")?
+            };
+            self.plan.outputs.push(PlanOutput {
+                name: output.name.to_string(),
+                ty,
+                view,
             });
-            let view = if owned && view.is_contiguous() { view } else { self.copy(&view, &ty, "")? };
-            self.plan.outputs.push(PlanOutput { name: output.name.to_string(), ty, view });
         }
         Ok(())
     }
 
     fn fresh_name(&mut self, wanted: &str) -> String {
-        let base = if wanted.is_empty() { format!("t{}", self.plan.buffers.len()) } else { wanted.to_owned() };
+        let base = if wanted.is_empty() {
+            format!("t{}", self.plan.buffers.len())
+        } else {
+            wanted.to_owned()
+        };
         let mut name = base.clone();
         let mut n = 1;
         while !self.names.insert(name.clone()) {
@@ -153,21 +202,32 @@ impl<'a> Selector<'a> {
     fn add_buffer(&mut self, name: &str, dtype: DType, shape: &Shape, place: Place) -> BufferId {
         let name = self.fresh_name(name);
         let id = BufferId(self.plan.buffers.len() as u32);
-        self.plan.buffers.push(Buffer { name, dtype, elements: shape.numel(), place });
+        self.plan.buffers.push(Buffer {
+            name,
+            dtype,
+            elements: shape.numel(),
+            place,
+        });
         id
     }
 
     /// A new arena buffer, seen whole.
     fn allocate(&mut self, name: &str, ty: &TensorType) -> View {
         let live = gabion_plan::Lifetime { first: 0, last: 0 };
-        let place = Place::Arena { offset: Dim::fixed(0), live };
+        let place = Place::Arena {
+            offset: Dim::fixed(0),
+            live,
+        };
         let id = self.add_buffer(name, ty.dtype, &ty.shape, place);
         View::contiguous(Source::Buffer(id), ty.shape.clone())
     }
 
     /// The printed name of a value, or "".
     fn name_of(&self, value: Value) -> String {
-        self.graph.node(value.node).names[value.result as usize].as_deref().unwrap_or_default().to_owned()
+        self.graph.node(value.node).names[value.result as usize]
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A new arena buffer for a result of a node.
@@ -178,11 +238,21 @@ impl<'a> Selector<'a> {
     }
 
     fn push_step(&mut self, kernel: Kernel, reads: Vec<View>, writes: Vec<View>, scope: &str) {
-        self.plan.steps.push(Step { kernel, reads, writes, scope: scope.to_owned() });
+        self.plan.steps.push(Step {
+            kernel,
+            reads,
+            writes,
+            scope: scope.to_owned(),
+        });
     }
 
     fn scope_of(&self, id: NodeId) -> String {
-        self.graph.node(id).scope.as_deref().unwrap_or_default().to_owned()
+        self.graph
+            .node(id)
+            .scope
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn copy(&mut self, view: &View, ty: &TensorType, scope: &str) -> Result<View, SelectError> {
@@ -220,10 +290,16 @@ impl<'a> Selector<'a> {
         }
         let recipe = match self.graph.op(value.node) {
             Op::Weight(_) => true,
-            Op::Concat(_) | Op::Cast(_) | Op::Dequantize(_) | Op::Clamp(_) | Op::Transpose(_) | Op::Reshape(_)
+            Op::Concat(_)
+            | Op::Cast(_)
+            | Op::Dequantize(_)
+            | Op::Clamp(_)
+            | Op::Transpose(_)
+            | Op::Reshape(_)
             | Op::Slice(_) => {
                 is_weight_only(self.graph, value)
-                    && parts_of(self.graph, value).is_some_and(|parts| is_plannable(self.graph, &parts))
+                    && parts_of(self.graph, value)
+                        .is_some_and(|parts| is_plannable(self.graph, &parts))
             }
             _ => false,
         };

@@ -32,7 +32,11 @@ pub(super) fn run(name: &str, case: &Case) -> Result<String, String> {
     }
     let mut graph = case.parse()?;
     for line in case.text.lines() {
-        for earlier in line.strip_prefix("// after: ").unwrap_or("").split_whitespace() {
+        for earlier in line
+            .strip_prefix("// after: ")
+            .unwrap_or("")
+            .split_whitespace()
+        {
             run_named(&mut graph, earlier, &mut Ledger::default())?;
         }
     }

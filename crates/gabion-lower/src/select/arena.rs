@@ -31,7 +31,13 @@ pub(super) fn place(plan: &mut Plan) {
         let typical = typical_value(&bytes);
         let free = (0..slots.len()).filter(|&s| slots[s].free_from <= live.first);
         // The same size wastes nothing; else the nearest size wastes least.
-        let best = free.min_by_key(|&s| (slots[s].bytes != bytes, (slots[s].typical - typical).abs(), s));
+        let best = free.min_by_key(|&s| {
+            (
+                slots[s].bytes != bytes,
+                (slots[s].typical - typical).abs(),
+                s,
+            )
+        });
         match best {
             Some(s) => {
                 let slot = &mut slots[s];
@@ -40,13 +46,21 @@ pub(super) fn place(plan: &mut Plan) {
                 slot.free_from = live.last + 1;
                 slot.tenants.push(buffer);
             }
-            None => slots.push(Slot { bytes, typical, free_from: live.last + 1, tenants: vec![buffer] }),
+            None => slots.push(Slot {
+                bytes,
+                typical,
+                free_from: live.last + 1,
+                tenants: vec![buffer],
+            }),
         }
     }
     let mut offset = Dim::fixed(0);
     for slot in slots {
         for &tenant in &slot.tenants {
-            plan.buffers[tenant].place = Place::Arena { offset: offset.clone(), live: lifetimes[tenant] };
+            plan.buffers[tenant].place = Place::Arena {
+                offset: offset.clone(),
+                live: lifetimes[tenant],
+            };
         }
         offset = &offset + &round_up(&slot.bytes);
     }
@@ -55,16 +69,24 @@ pub(super) fn place(plan: &mut Plan) {
 fn round_up(bytes: &Dim) -> Dim {
     let align = Dim::fixed(ALIGN);
     // The divisor is a non-zero constant.
-    bytes.ceil_div(&align).map_or_else(|_| bytes.clone(), |lines| &lines * &align)
+    bytes
+        .ceil_div(&align)
+        .map_or_else(|_| bytes.clone(), |lines| &lines * &align)
 }
 
 fn byte_size(plan: &Plan, buffer: usize) -> Dim {
     let buffer = &plan.buffers[buffer];
-    let (elems, bytes) = (buffer.dtype.block_elems() as i64, buffer.dtype.block_bytes() as i64);
+    let (elems, bytes) = (
+        buffer.dtype.block_elems() as i64,
+        buffer.dtype.block_bytes() as i64,
+    );
     let blocks = match elems {
         1 => buffer.elements.clone(),
         // The divisor is a block size, never zero.
-        n => buffer.elements.ceil_div(&Dim::fixed(n)).unwrap_or_else(|_| buffer.elements.clone()),
+        n => buffer
+            .elements
+            .ceil_div(&Dim::fixed(n))
+            .unwrap_or_else(|_| buffer.elements.clone()),
     };
     &blocks * &Dim::fixed(bytes)
 }
@@ -80,7 +102,13 @@ fn typical_value(dim: &Dim) -> i64 {
 
 fn lifetimes(plan: &Plan) -> Vec<Lifetime> {
     let end = plan.steps.len();
-    let mut live = vec![Lifetime { first: usize::MAX, last: 0 }; plan.buffers.len()];
+    let mut live = vec![
+        Lifetime {
+            first: usize::MAX,
+            last: 0
+        };
+        plan.buffers.len()
+    ];
     for (i, step) in plan.steps.iter().enumerate() {
         for view in step.writes.iter().chain(&step.reads) {
             if let Some(buffer) = view.buffer() {

@@ -10,13 +10,26 @@ use super::views::{self, axis};
 use super::{SelectError, Selector};
 
 fn cast_to(dtype: DType) -> Kernel {
-    let cast = MapInstr { op: MapOp::Cast, args: vec![0], dtype };
-    Kernel::Map(MapProgram { reads: 1, instrs: vec![cast], results: vec![1] })
+    let cast = MapInstr {
+        op: MapOp::Cast,
+        args: vec![0],
+        dtype,
+    };
+    Kernel::Map(MapProgram {
+        reads: 1,
+        instrs: vec![cast],
+        results: vec![1],
+    })
 }
 
 impl Selector<'_> {
     /// A value in this dtype.
-    pub(super) fn cast_view(&mut self, id: NodeId, value: Value, dtype: DType) -> Result<View, SelectError> {
+    pub(super) fn cast_view(
+        &mut self,
+        id: NodeId,
+        value: Value,
+        dtype: DType,
+    ) -> Result<View, SelectError> {
         let view = self.view(value)?;
         let ty = self.graph.value_type(value).clone();
         if ty.dtype == dtype {
@@ -33,15 +46,23 @@ impl Selector<'_> {
     pub(super) fn select_rope(&mut self, id: NodeId, op: &ops::Rope) -> Result<(), SelectError> {
         let operands = self.graph.operands(id);
         let is_f64 = |v: Value| self.graph.value_type(v).dtype == DType::F64;
-        let wide = if is_f64(operands[0]) { DType::F64 } else { DType::F32 };
+        let wide = if is_f64(operands[0]) {
+            DType::F64
+        } else {
+            DType::F32
+        };
         let differ = [operands[1], operands[2]].map(|v| is_f64(v) != is_f64(operands[0]));
-        let unlike = self.graph.value_type(operands[1]).dtype != self.graph.value_type(operands[2]).dtype;
+        let unlike =
+            self.graph.value_type(operands[1]).dtype != self.graph.value_type(operands[2]).dtype;
         let mut reads = vec![self.view(operands[0])?];
         let x = reads[0].shape.clone();
         let lead = x.rank() - 2;
         for (&operand, differs) in operands[1..].iter().zip(differs) {
-            let angles =
-                if differs || unlike { self.cast_view(id, operand, wide)? } else { self.view(operand)? };
+            let angles = if differs || unlike {
+                self.cast_view(id, operand, wide)?
+            } else {
+                self.view(operand)?
+            };
             let half = angles.shape.last().cloned().unwrap_or(Dim::fixed(1));
             let shape: Shape = x[..lead].iter().cloned().chain([half]).collect();
             reads.push(views::broadcast(&angles, &shape));
@@ -54,10 +75,17 @@ impl Selector<'_> {
     }
 
     /// Sums and products of f16 and bf16 are rounded once, so they are made in f32.
-    pub(super) fn select_scatter(&mut self, id: NodeId, op: &ops::Scatter) -> Result<(), SelectError> {
+    pub(super) fn select_scatter(
+        &mut self,
+        id: NodeId,
+        op: &ops::Scatter,
+    ) -> Result<(), SelectError> {
         let operands = self.graph.operands(id);
         let ty = self.graph.value_type(operands[0]).clone();
-        let kernel = Kernel::Scatter { axis: axis(op.axis, ty.shape.rank()), reduce: scatter_reduce(op.reduce) };
+        let kernel = Kernel::Scatter {
+            axis: axis(op.axis, ty.shape.rank()),
+            reduce: scatter_reduce(op.reduce),
+        };
         let narrow = matches!(ty.dtype, DType::F16 | DType::BF16);
         if !(narrow && matches!(op.reduce, ops::ScatterReduce::Add | ops::ScatterReduce::Mul)) {
             return self.step(id, kernel);
@@ -67,7 +95,12 @@ impl Selector<'_> {
         let updates = self.cast_view(id, operands[2], DType::F32)?;
         let wide = self.allocate("", &TensorType::new(DType::F32, ty.shape));
         let scope = self.scope_of(id);
-        self.push_step(kernel, vec![data, indices, updates], vec![wide.clone()], &scope);
+        self.push_step(
+            kernel,
+            vec![data, indices, updates],
+            vec![wide.clone()],
+            &scope,
+        );
         self.step_with(id, cast_to(ty.dtype), vec![wide])
     }
 }

@@ -3,8 +3,8 @@
 use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
 use gabion_ir::{NodeId, Op, Value};
 use gabion_plan::{
-    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing, Place, ReduceFn,
-    SegmentOutput, Source, View,
+    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing,
+    Place, ReduceFn, SegmentOutput, Source, View,
 };
 use gabion_tensor::{Dim, Shape, TensorType};
 
@@ -20,11 +20,21 @@ impl Selector<'_> {
         }
         let operands = self.graph.operands(id);
         let result = Value::new(id, 0);
-        let shape = self.graph.node(id).results.first().map(|t| t.shape.clone()).unwrap_or_default();
+        let shape = self
+            .graph
+            .node(id)
+            .results
+            .first()
+            .map(|t| t.shape.clone())
+            .unwrap_or_default();
         match self.graph.op(id) {
             Op::Reshape(_) => self.select_reshape(operands[0], result, &shape)?,
-            Op::Transpose(op) => self.set_view(operands[0], result, |v| views::transpose(v, &op.perm))?,
-            Op::Broadcast(_) => self.set_view(operands[0], result, |v| views::broadcast(v, &shape))?,
+            Op::Transpose(op) => {
+                self.set_view(operands[0], result, |v| views::transpose(v, &op.perm))?
+            }
+            Op::Broadcast(_) => {
+                self.set_view(operands[0], result, |v| views::broadcast(v, &shape))?
+            }
             Op::Slice(op) => self.set_view(operands[0], result, |v| views::slice(v, op, &shape))?,
             Op::Split(op) => self.select_split(id, operands[0], op)?,
             Op::Concat(op) => self.select_concat(id, op)?,
@@ -34,7 +44,12 @@ impl Selector<'_> {
             Op::Matmul(op) => self.select_matmul(id, op)?,
             Op::Gather(op) => self.select_gather(id, op)?,
             Op::Reduce(_) | Op::ArgReduce(_) => self.select_reduce(id)?,
-            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Where(_) | Op::Clamp(_) | Op::FusedMap(_) => {
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Where(_)
+            | Op::Clamp(_)
+            | Op::FusedMap(_) => {
                 self.select_map(id)?;
             }
             Op::Cast(_) => self.select_map(id)?,
@@ -43,14 +58,23 @@ impl Selector<'_> {
         Ok(())
     }
 
-    fn set_view(&mut self, from: Value, to: Value, look: impl FnOnce(&View) -> View) -> Result<(), SelectError> {
+    fn set_view(
+        &mut self,
+        from: Value,
+        to: Value,
+        look: impl FnOnce(&View) -> View,
+    ) -> Result<(), SelectError> {
         let view = self.view(from)?;
         self.views.insert(to, look(&view));
         Ok(())
     }
 
     fn reads(&mut self, id: NodeId) -> Result<Vec<View>, SelectError> {
-        self.graph.operands(id).iter().map(|v| self.view(*v)).collect()
+        self.graph
+            .operands(id)
+            .iter()
+            .map(|v| self.view(*v))
+            .collect()
     }
 
     /// A step that reads all operands and writes all results to new buffers.
@@ -59,7 +83,12 @@ impl Selector<'_> {
         self.step_with(id, kernel, reads)
     }
 
-    pub(super) fn step_with(&mut self, id: NodeId, kernel: Kernel, reads: Vec<View>) -> Result<(), SelectError> {
+    pub(super) fn step_with(
+        &mut self,
+        id: NodeId,
+        kernel: Kernel,
+        reads: Vec<View>,
+    ) -> Result<(), SelectError> {
         let scope = self.scope_of(id);
         let mut writes = Vec::new();
         for result in 0..self.graph.node(id).results.len() as u32 {
@@ -82,22 +111,51 @@ impl Selector<'_> {
 
     /// Operators whose kernel reads the operands as they are.
     fn select_direct(&mut self, id: NodeId) -> Result<(), SelectError> {
-        let rank = self.graph.operands(id).first().map_or(0, |v| self.graph.value_type(*v).shape.rank());
+        let rank = self
+            .graph
+            .operands(id)
+            .first()
+            .map_or(0, |v| self.graph.value_type(*v).shape.rank());
         let kernel = match self.graph.op(id) {
-            Op::TopK(op) => Kernel::TopK { axis: axis(op.axis, rank) },
-            Op::Cumsum(op) => {
-                Kernel::CumSum { axis: axis(op.axis, rank), exclusive: op.exclusive, reverse: op.reverse }
-            }
-            Op::Softmax(op) => Kernel::Softmax { axis: axis(op.axis, rank), log: false },
-            Op::LogSoftmax(op) => Kernel::Softmax { axis: axis(op.axis, rank), log: true },
-            Op::RmsNorm(op) => Kernel::Norm(NormSpec { kind: NormKind::Rms, eps: op.eps.get() }),
+            Op::TopK(op) => Kernel::TopK {
+                axis: axis(op.axis, rank),
+            },
+            Op::Cumsum(op) => Kernel::CumSum {
+                axis: axis(op.axis, rank),
+                exclusive: op.exclusive,
+                reverse: op.reverse,
+            },
+            Op::Softmax(op) => Kernel::Softmax {
+                axis: axis(op.axis, rank),
+                log: false,
+            },
+            Op::LogSoftmax(op) => Kernel::Softmax {
+                axis: axis(op.axis, rank),
+                log: true,
+            },
+            Op::RmsNorm(op) => Kernel::Norm(NormSpec {
+                kind: NormKind::Rms,
+                eps: op.eps.get(),
+            }),
             Op::LayerNorm(op) => {
-                let kind = if self.graph.operands(id).len() == 3 { NormKind::LayerBias } else { NormKind::Layer };
-                Kernel::Norm(NormSpec { kind, eps: op.eps.get() })
+                let kind = if self.graph.operands(id).len() == 3 {
+                    NormKind::LayerBias
+                } else {
+                    NormKind::Layer
+                };
+                Kernel::Norm(NormSpec {
+                    kind,
+                    eps: op.eps.get(),
+                })
             }
-            Op::GatherElements(op) => Kernel::GatherElements { axis: axis(op.axis, rank) },
+            Op::GatherElements(op) => Kernel::GatherElements {
+                axis: axis(op.axis, rank),
+            },
             Op::Scatter(op) => return self.select_scatter(id, op),
-            Op::Range(op) => Kernel::Range { start: op.start.clone(), step: op.step.clone() },
+            Op::Range(op) => Kernel::Range {
+                start: op.start.clone(),
+                step: op.step.clone(),
+            },
             Op::Quantize(_) | Op::Dequantize(_) => Kernel::Convert,
             Op::Rope(op) => return self.select_rope(id, op),
             Op::Attention(op) => return self.select_attention(id, op),
@@ -121,7 +179,12 @@ impl Selector<'_> {
         Ok(())
     }
 
-    fn select_split(&mut self, id: NodeId, from: Value, op: &ops::Split) -> Result<(), SelectError> {
+    fn select_split(
+        &mut self,
+        id: NodeId,
+        from: Value,
+        op: &ops::Split,
+    ) -> Result<(), SelectError> {
         let view = self.view(from)?;
         let at = axis(op.axis, view.shape.rank());
         for (i, start) in views::piece_starts(&op.sizes)?.into_iter().enumerate() {
@@ -141,7 +204,15 @@ impl Selector<'_> {
             let len = from.shape[at].clone();
             let to = views::cut(&result, at, &start, &len, 1);
             start = &start + &len;
-            self.push_step(Kernel::Copy, vec![from], vec![View { shape: self.graph.value_type(operand).shape.clone(), ..to }], &scope);
+            self.push_step(
+                Kernel::Copy,
+                vec![from],
+                vec![View {
+                    shape: self.graph.value_type(operand).shape.clone(),
+                    ..to
+                }],
+                &scope,
+            );
         }
         self.views.insert(Value::new(id, 0), result);
         Ok(())
@@ -150,7 +221,14 @@ impl Selector<'_> {
     fn select_pad(&mut self, id: NodeId, op: &ops::Pad) -> Result<(), SelectError> {
         let result = self.allocate_result(Value::new(id, 0));
         let scope = self.scope_of(id);
-        self.push_step(Kernel::Fill { value: op.value.get() }, Vec::new(), vec![result.clone()], &scope);
+        self.push_step(
+            Kernel::Fill {
+                value: op.value.get(),
+            },
+            Vec::new(),
+            vec![result.clone()],
+            &scope,
+        );
         let from = self.view(self.graph.operands(id)[0])?;
         let mut inner = result.clone();
         for (at, low) in op.low.iter().enumerate() {
@@ -162,7 +240,11 @@ impl Selector<'_> {
     }
 
     /// In place if the cache may be overwritten, else on a copy.
-    fn select_cache_append(&mut self, id: NodeId, op: &ops::CacheAppend) -> Result<(), SelectError> {
+    fn select_cache_append(
+        &mut self,
+        id: NodeId,
+        op: &ops::CacheAppend,
+    ) -> Result<(), SelectError> {
         let operands = self.graph.operands(id);
         let cache = self.view(operands[0])?;
         let scope = self.scope_of(id);
@@ -174,7 +256,12 @@ impl Selector<'_> {
         };
         let reads = vec![self.view(operands[1])?, self.view(operands[2])?];
         let at = axis(op.axis, target.shape.rank());
-        self.push_step(Kernel::CacheAppend { axis: at }, reads, vec![target.clone()], &scope);
+        self.push_step(
+            Kernel::CacheAppend { axis: at },
+            reads,
+            vec![target.clone()],
+            &scope,
+        );
         self.views.insert(Value::new(id, 0), target);
         Ok(())
     }
@@ -190,7 +277,9 @@ impl Selector<'_> {
                 Op::Reshape(_) | Op::CacheAppend(_) => value = self.graph.operands(value.node)[0],
                 Op::StackedMatmul(stack) => {
                     let written = stack.segments[value.result as usize].epilogue.last();
-                    let Some(Fused::CacheWrite { cache, .. }) = written else { return false };
+                    let Some(Fused::CacheWrite { cache, .. }) = written else {
+                        return false;
+                    };
                     value = self.graph.operands(value.node)[stack.first_extra() + cache];
                 }
                 _ => return false,
@@ -199,10 +288,11 @@ impl Selector<'_> {
     }
 
     fn is_donated(&self, view: &View) -> bool {
-        view.buffer().is_some_and(|id| match &self.plan.buffer(id).place {
-            Place::Input(i) => self.plan.inputs[*i].donated,
-            Place::Arena { .. } | Place::Constant(_) => false,
-        })
+        view.buffer()
+            .is_some_and(|id| match &self.plan.buffer(id).place {
+                Place::Input(i) => self.plan.inputs[*i].donated,
+                Place::Arena { .. } | Place::Constant(_) => false,
+            })
     }
 
     fn select_map(&mut self, id: NodeId) -> Result<(), SelectError> {
@@ -216,8 +306,10 @@ impl Selector<'_> {
             }
         };
         let shape = &shapes[0].shape;
-        let views: Result<Vec<View>, SelectError> =
-            reads.iter().map(|v| Ok(views::broadcast(&self.view(*v)?, shape))).collect();
+        let views: Result<Vec<View>, SelectError> = reads
+            .iter()
+            .map(|v| Ok(views::broadcast(&self.view(*v)?, shape)))
+            .collect();
         self.step_with(id, Kernel::Map(program), views?)
     }
 
@@ -230,21 +322,42 @@ impl Selector<'_> {
             Op::Reduce(op) => {
                 let mut axes: Vec<usize> = op.axes.iter().map(|&a| axis(a, rank)).collect();
                 axes.sort_unstable();
-                (Kernel::Reduce { func: reduce_fn(op.func), axes: axes.clone() }, axes)
+                (
+                    Kernel::Reduce {
+                        func: reduce_fn(op.func),
+                        axes: axes.clone(),
+                    },
+                    axes,
+                )
             }
             Op::ArgReduce(op) => {
                 let at = axis(op.axis, rank);
-                (Kernel::ArgReduce { largest: op.func == ops::ArgFn::Max, axis: at }, vec![at])
+                (
+                    Kernel::ArgReduce {
+                        largest: op.func == ops::ArgFn::Max,
+                        axis: at,
+                    },
+                    vec![at],
+                )
             }
             _ => return Err(self.no_kernel(id)),
         };
         let value = Value::new(id, 0);
         let ty = self.graph.value_type(value).clone();
-        let kept: Shape = (0..rank).map(|a| if axes.contains(&a) { Dim::fixed(1) } else { x.shape[a].clone() }).collect();
+        let kept: Shape = (0..rank)
+            .map(|a| {
+                if axes.contains(&a) {
+                    Dim::fixed(1)
+                } else {
+                    x.shape[a].clone()
+                }
+            })
+            .collect();
         let name = self.name_of(value);
         let write = self.allocate(&name, &TensorType::new(ty.dtype, kept));
         let scope = self.scope_of(id);
-        self.views.insert(value, View::contiguous(write.source, ty.shape));
+        self.views
+            .insert(value, View::contiguous(write.source, ty.shape));
         self.push_step(kernel, vec![x], vec![write], &scope);
         Ok(())
     }
@@ -254,7 +367,10 @@ impl Selector<'_> {
         let at = axis(op.axis, self.graph.value_type(operands[0]).shape.rank());
         let data = if at == 0 && self.is_recipe(operands[0]) {
             let weight = self.table_weight(operands[0])?;
-            View::contiguous(Source::Weight(weight), self.graph.value_type(operands[0]).shape.clone())
+            View::contiguous(
+                Source::Weight(weight),
+                self.graph.value_type(operands[0]).shape.clone(),
+            )
         } else {
             self.view(operands[0])?
         };
@@ -271,7 +387,11 @@ impl Selector<'_> {
             let shape: Shape = q[..rank - 3]
                 .iter()
                 .cloned()
-                .chain([q[rank - 2].clone(), q[rank - 3].clone(), k[rank - 3].clone()])
+                .chain([
+                    q[rank - 2].clone(),
+                    q[rank - 3].clone(),
+                    k[rank - 3].clone(),
+                ])
                 .collect();
             reads[3] = views::broadcast(&reads[3], &shape);
         }
@@ -311,9 +431,15 @@ impl Selector<'_> {
         b = views::broadcast(&b, &with([b.shape[rb - 2].clone(), n.clone()]));
         let name = self.name_of(value);
         let write = self.allocate(&name, &TensorType::new(ty.dtype, with([m, n])));
-        self.views.insert(value, View::contiguous(write.source, ty.shape));
+        self.views
+            .insert(value, View::contiguous(write.source, ty.shape));
         let scope = self.scope_of(id);
-        self.push_step(Kernel::BatchMatmul(BatchMatmul {}), vec![a, b], vec![write], &scope);
+        self.push_step(
+            Kernel::BatchMatmul(BatchMatmul {}),
+            vec![a, b],
+            vec![write],
+            &scope,
+        );
         Ok(())
     }
 
@@ -331,44 +457,84 @@ impl Selector<'_> {
         let mut writes = Vec::new();
         let mut outputs = Vec::new();
         for (i, segment) in op.segments.iter().enumerate() {
-            let epilogue: Vec<Epilogue> = segment.epilogue.iter().map(|f| epilogue(f, first)).collect();
+            let epilogue: Vec<Epilogue> = segment
+                .epilogue
+                .iter()
+                .map(|f| epilogue(f, first))
+                .collect();
             let value = Value::new(id, i as u32);
             let view = match segment.epilogue.last() {
                 Some(Fused::CacheWrite { cache, .. }) => reads[first + cache].clone(),
                 _ => self.allocate_result(value),
             };
             self.views.insert(value, view.clone());
-            outputs.push(SegmentOutput { epilogue, write: writes.len() });
+            outputs.push(SegmentOutput {
+                epilogue,
+                write: writes.len(),
+            });
             writes.push(view);
         }
-        debug_assert!(self.plan.weight(weight).segments.iter().zip(&op.segments).all(|(w, s)| {
-            (w.arrangement == Arrangement::Plain) == s.halves.is_none()
-        }));
+        debug_assert!(
+            self.plan
+                .weight(weight)
+                .segments
+                .iter()
+                .zip(&op.segments)
+                .all(|(w, s)| { (w.arrangement == Arrangement::Plain) == s.halves.is_none() })
+        );
         let prologue = op.norm.map(|norm| {
             let kind = match norm.kind {
                 StackNormKind::Rms => NormKind::Rms,
                 StackNormKind::Layer => NormKind::Layer,
                 StackNormKind::LayerBias => NormKind::LayerBias,
             };
-            NormSpec { kind, eps: norm.eps.get() }
+            NormSpec {
+                kind,
+                eps: norm.eps.get(),
+            }
         });
         let scope = self.scope_of(id);
-        self.push_step(Kernel::Matmul(Matmul { weight, prologue, outputs }), reads, writes, &scope);
+        self.push_step(
+            Kernel::Matmul(Matmul {
+                weight,
+                prologue,
+                outputs,
+            }),
+            reads,
+            writes,
+            &scope,
+        );
         Ok(())
     }
 }
 
 fn epilogue(fused: &Fused, first: usize) -> Epilogue {
     match fused {
-        Fused::Bias { extra } => Epilogue::Bias { read: first + extra },
+        Fused::Bias { extra } => Epilogue::Bias {
+            read: first + extra,
+        },
         Fused::Map { func } => Epilogue::Map { func: *func },
-        Fused::Binary { func, extra, swapped } => {
-            Epilogue::Binary { func: *func, read: first + extra, swapped: *swapped }
-        }
-        Fused::Scalar { func, value } => Epilogue::Scalar { func: *func, value: value.get() as f32 },
+        Fused::Binary {
+            func,
+            extra,
+            swapped,
+        } => Epilogue::Binary {
+            func: *func,
+            read: first + extra,
+            swapped: *swapped,
+        },
+        Fused::Scalar { func, value } => Epilogue::Scalar {
+            func: *func,
+            value: value.get() as f32,
+        },
         Fused::Glu { func } => Epilogue::Glu { func: *func },
-        Fused::Rope { cos, sin } => Epilogue::Rope { cos: first + cos, sin: first + sin },
-        Fused::CacheWrite { position, .. } => Epilogue::CacheWrite { position: first + position },
+        Fused::Rope { cos, sin } => Epilogue::Rope {
+            cos: first + cos,
+            sin: first + sin,
+        },
+        Fused::CacheWrite { position, .. } => Epilogue::CacheWrite {
+            position: first + position,
+        },
     }
 }
 

@@ -7,7 +7,11 @@ use smallvec::SmallVec;
 
 /// An axis counted from the front.
 pub(super) fn axis(axis: i64, rank: usize) -> usize {
-    if axis < 0 { (axis + rank as i64).max(0) as usize } else { axis as usize }
+    if axis < 0 {
+        (axis + rank as i64).max(0) as usize
+    } else {
+        axis as usize
+    }
 }
 
 /// `view` with its axes in the order `perm`.
@@ -28,11 +32,18 @@ pub(super) fn broadcast(view: &View, shape: &Shape) -> View {
         .iter()
         .enumerate()
         .map(|(i, size)| match i.checked_sub(missing) {
-            Some(own) if view.shape[own] == *size || view.shape[own].as_fixed() != Some(1) => view.strides[own].clone(),
+            Some(own) if view.shape[own] == *size || view.shape[own].as_fixed() != Some(1) => {
+                view.strides[own].clone()
+            }
             _ => Dim::fixed(0),
         })
         .collect();
-    View { source: view.source, offset: view.offset.clone(), shape: shape.clone(), strides }
+    View {
+        source: view.source,
+        offset: view.offset.clone(),
+        shape: shape.clone(),
+        strides,
+    }
 }
 
 /// Part of `view` along one axis: `len` elements from `start` in steps.
@@ -77,7 +88,12 @@ pub(super) fn slice(view: &View, slice: &Slice, result: &Shape) -> View {
 pub(super) fn reshape(view: &View, shape: &Shape) -> Option<View> {
     if view.is_contiguous() {
         let strides = View::row_major(shape);
-        return Some(View { source: view.source, offset: view.offset.clone(), shape: shape.clone(), strides });
+        return Some(View {
+            source: view.source,
+            offset: view.offset.clone(),
+            shape: shape.clone(),
+            strides,
+        });
     }
     let one = |d: &&Dim| d.as_fixed() != Some(1);
     let old: Vec<(Dim, Dim)> = view
@@ -92,7 +108,9 @@ pub(super) fn reshape(view: &View, shape: &Shape) -> Option<View> {
     let (mut i, mut j) = (0, 0);
     while i < old.len() || j < new.len() {
         let (a, b) = smallest_match(&old[i..], &new[j..])?;
-        let joined = old[i..i + a].windows(2).all(|w| w[0].1 == &w[1].1 * &w[1].0);
+        let joined = old[i..i + a]
+            .windows(2)
+            .all(|w| w[0].1 == &w[1].1 * &w[1].0);
         if !joined {
             return None;
         }
@@ -109,9 +127,20 @@ pub(super) fn reshape(view: &View, shape: &Shape) -> Option<View> {
     let mut next = strides.into_iter();
     let strides: SmallVec<[Dim; 4]> = shape
         .iter()
-        .map(|d| if d.as_fixed() == Some(1) { Dim::fixed(0) } else { next.next().unwrap_or(Dim::fixed(0)) })
+        .map(|d| {
+            if d.as_fixed() == Some(1) {
+                Dim::fixed(0)
+            } else {
+                next.next().unwrap_or(Dim::fixed(0))
+            }
+        })
         .collect();
-    Some(View { source: view.source, offset: view.offset.clone(), shape: shape.clone(), strides })
+    Some(View {
+        source: view.source,
+        offset: view.offset.clone(),
+        shape: shape.clone(),
+        strides,
+    })
 }
 
 /// The fewest leading axes of both sides with equal products.

@@ -23,18 +23,25 @@ fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
     let node = graph.node(recipe.source.node);
     let source = match &node.op {
         Op::Weight(weight) => PartSource::Checkpoint(weight.name.to_string()),
-        Op::Constant(constant) => PartSource::Constant(gabion_plan::weight::ConstantData(constant.value().clone())),
+        Op::Constant(constant) => {
+            PartSource::Constant(gabion_plan::weight::ConstantData(constant.value().clone()))
+        }
         _ => return None,
     };
     let mut transforms = Vec::new();
     for op in &recipe.ops {
         transforms.push(match op {
             Op::Cast(cast) => Transform::Cast { dtype: cast.dtype },
-            Op::Dequantize(decode) => Transform::Cast { dtype: decode.dtype },
-            Op::Clamp(clamp) => {
-                Transform::Clamp { min: clamp.min.map(|m| m.get()), max: clamp.max.map(|m| m.get()) }
+            Op::Dequantize(decode) => Transform::Cast {
+                dtype: decode.dtype,
+            },
+            Op::Clamp(clamp) => Transform::Clamp {
+                min: clamp.min.map(|m| m.get()),
+                max: clamp.max.map(|m| m.get()),
+            },
+            Op::Transpose(t) if matches!(t.perm.as_slice(), [1 | -1, 0 | -2]) => {
+                Transform::Transpose
             }
-            Op::Transpose(t) if matches!(t.perm.as_slice(), [1 | -1, 0 | -2]) => Transform::Transpose,
             Op::Reshape(reshape) => {
                 let sizes: Option<Vec<usize>> = reshape
                     .shape
@@ -48,7 +55,12 @@ fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
     }
     let start = recipe.rows.map_or(0, |r| r.0);
     let rows = start..start + recipe.n_rows;
-    Some(Part { source, stored: node.results[0].clone(), recipe: transforms, rows })
+    Some(Part {
+        source,
+        stored: node.results[0].clone(),
+        recipe: transforms,
+        rows,
+    })
 }
 
 /// True if the plan can load every part.
@@ -70,8 +82,13 @@ fn stack_name(parts: &[Part]) -> String {
         return names[0].to_owned();
     }
     let same = |n: &&str, at: usize| n.split('.').nth(at) == first.get(at).copied();
-    let shared = (0..first.len()).take_while(|&at| names.iter().all(|n| same(n, at))).count();
-    let own: Vec<&str> = names.iter().map(|n| n.split('.').nth(shared).unwrap_or(n)).collect();
+    let shared = (0..first.len())
+        .take_while(|&at| names.iter().all(|n| same(n, at)))
+        .count();
+    let own: Vec<&str> = names
+        .iter()
+        .map(|n| n.split('.').nth(shared).unwrap_or(n))
+        .collect();
     let mut name = first[..shared].join(".");
     if !name.is_empty() {
         name.push('.');
@@ -86,7 +103,11 @@ impl Selector<'_> {
             if let Op::StackedMatmul(stack) = self.graph.op(id) {
                 let parts = self.stack_parts(id, stack)?;
                 let segments = stack.segments.iter().map(weight_segment).collect();
-                let k = self.graph.value_type(self.graph.operands(id)[stack.first_part()]).shape[1].clone();
+                let k = self
+                    .graph
+                    .value_type(self.graph.operands(id)[stack.first_part()])
+                    .shape[1]
+                    .clone();
                 let rows = stack.segments.last().map_or(0, |s| s.rows[1]);
                 let ty = TensorType::new(DType::F32, [gabion_tensor::Dim::from(rows), k]);
                 self.tiled(parts, segments, ty)?;
@@ -96,25 +117,39 @@ impl Selector<'_> {
     }
 
     /// The parts of all weights of a stack, in order.
-    fn stack_parts(&self, id: gabion_ir::NodeId, stack: &StackedMatmul) -> Result<Vec<PartRecipe>, SelectError> {
+    fn stack_parts(
+        &self,
+        id: gabion_ir::NodeId,
+        stack: &StackedMatmul,
+    ) -> Result<Vec<PartRecipe>, SelectError> {
         let operands = self.graph.operands(id);
         let mut parts = Vec::new();
         for operand in stack.first_part()..stack.first_extra() {
             let found = parts_of(self.graph, operands[operand]);
-            parts.extend(found.ok_or_else(|| SelectError::NoRecipe { op: "stacked_matmul".to_owned(), operand })?);
+            parts.extend(found.ok_or_else(|| SelectError::NoRecipe {
+                op: "stacked_matmul".to_owned(),
+                operand,
+            })?);
         }
         Ok(parts)
     }
 
     /// The tiled weight of a stack.
-    pub(super) fn stack_weight(&self, id: gabion_ir::NodeId, stack: &StackedMatmul) -> Result<WeightId, SelectError> {
+    pub(super) fn stack_weight(
+        &self,
+        id: gabion_ir::NodeId,
+        stack: &StackedMatmul,
+    ) -> Result<WeightId, SelectError> {
         let parts = self.stack_parts(id, stack)?;
         let segments: Vec<WeightSegment> = stack.segments.iter().map(weight_segment).collect();
         self.tiles
             .iter()
             .find(|t| t.parts == parts && t.segments == segments)
             .map(|t| t.id)
-            .ok_or_else(|| SelectError::NoRecipe { op: "stacked_matmul".to_owned(), operand: stack.first_part() })
+            .ok_or_else(|| SelectError::NoRecipe {
+                op: "stacked_matmul".to_owned(),
+                operand: stack.first_part(),
+            })
     }
 
     fn tiled(
@@ -123,11 +158,19 @@ impl Selector<'_> {
         segments: Vec<WeightSegment>,
         ty: TensorType,
     ) -> Result<WeightId, SelectError> {
-        if let Some(known) = self.tiles.iter().find(|t| t.parts == parts && t.segments == segments) {
+        if let Some(known) = self
+            .tiles
+            .iter()
+            .find(|t| t.parts == parts && t.segments == segments)
+        {
             return Ok(known.id);
         }
         let id = self.push_weight(&parts, Layout::Tiles, segments.clone(), ty)?;
-        self.tiles.push(TileKey { parts, segments, id });
+        self.tiles.push(TileKey {
+            parts,
+            segments,
+            id,
+        });
         Ok(id)
     }
 
@@ -139,7 +182,10 @@ impl Selector<'_> {
         ty: TensorType,
     ) -> Result<WeightId, SelectError> {
         let parts: Option<Vec<Part>> = parts.iter().map(|p| part(self.graph, p)).collect();
-        let parts = parts.ok_or_else(|| SelectError::NoRecipe { op: "weight".to_owned(), operand: 0 })?;
+        let parts = parts.ok_or_else(|| SelectError::NoRecipe {
+            op: "weight".to_owned(),
+            operand: 0,
+        })?;
         let base = stack_name(&parts);
         let mut name = base.clone();
         let mut n = 1;
@@ -148,7 +194,13 @@ impl Selector<'_> {
             n += 1;
         }
         let id = WeightId(self.plan.weights.len() as u32);
-        self.plan.weights.push(PlanWeight { name, ty, parts, layout, segments });
+        self.plan.weights.push(PlanWeight {
+            name,
+            ty,
+            parts,
+            layout,
+            segments,
+        });
         Ok(id)
     }
 
@@ -156,8 +208,10 @@ impl Selector<'_> {
     /// if it is stored in another format than it is read in, else a dense one.
     pub(super) fn table_weight(&mut self, value: Value) -> Result<WeightId, SelectError> {
         let ty = self.graph.value_type(value).clone();
-        let parts = parts_of(self.graph, value)
-            .ok_or_else(|| SelectError::NoRecipe { op: "gather".to_owned(), operand: 0 })?;
+        let parts = parts_of(self.graph, value).ok_or_else(|| SelectError::NoRecipe {
+            op: "gather".to_owned(),
+            operand: 0,
+        })?;
         if let Some(known) = self.tiles.iter().find(|t| t.parts == parts) {
             return Ok(known.id);
         }
@@ -168,7 +222,10 @@ impl Selector<'_> {
         };
         if ty.dtype == DType::F32 && ty.shape.rank() == 2 && parts.iter().any(decoded) {
             let rows = parts.iter().map(|p| p.n_rows).sum();
-            let segments = vec![WeightSegment { rows: 0..rows, arrangement: Arrangement::Plain }];
+            let segments = vec![WeightSegment {
+                rows: 0..rows,
+                arrangement: Arrangement::Plain,
+            }];
             return self.tiled(parts, segments, ty);
         }
         self.dense_weight(value)
@@ -180,8 +237,10 @@ impl Selector<'_> {
             return Ok(*id);
         }
         let ty = self.graph.value_type(value).clone();
-        let parts = parts_of(self.graph, value)
-            .ok_or_else(|| SelectError::NoRecipe { op: self.graph.op(value.node).name().to_owned(), operand: 0 })?;
+        let parts = parts_of(self.graph, value).ok_or_else(|| SelectError::NoRecipe {
+            op: self.graph.op(value.node).name().to_owned(),
+            operand: 0,
+        })?;
         let id = self.push_weight(&parts, Layout::Dense, Vec::new(), ty)?;
         self.dense.push((value, id));
         Ok(id)
@@ -193,5 +252,8 @@ fn weight_segment(segment: &Segment) -> WeightSegment {
         Some(block) => Arrangement::Halves { block },
         None => Arrangement::Plain,
     };
-    WeightSegment { rows: segment.rows[0]..segment.rows[1], arrangement }
+    WeightSegment {
+        rows: segment.rows[0]..segment.rows[1],
+        arrangement,
+    }
 }

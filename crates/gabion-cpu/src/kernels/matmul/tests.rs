@@ -415,10 +415,7 @@ fn scale_bias_activation_and_residual_have_the_bits_of_separate_steps() {
                         bias: Some(bias_lanes.as_ptr()),
                         form: Form::Plain {
                             activation,
-                            residual: Some(Residual {
-                                ptr,
-                                row_stride: n,
-                            }),
+                            residual: Some(Residual { ptr, row_stride: n }),
                         },
                         ..plain_segment(&weight, 0, n, Output::rows(ptr, n))
                     }]
@@ -545,7 +542,11 @@ fn rotate(
             }
         }
     }
-    same_bits(&out, &expected, &format!("{isa} {by:?} {heads}x{dim}/{rotary} m {m}"));
+    same_bits(
+        &out,
+        &expected,
+        &format!("{isa} {by:?} {heads}x{dim}/{rotary} m {m}"),
+    );
 }
 
 #[test]
@@ -605,7 +606,10 @@ fn bad_parts_are_refused_with_what_was_found() {
     let pack = |k: usize, part: Part<'_>| PackedWeight::pack(&team, k, &[part]).unwrap_err();
     for k in [0, 33] {
         let error = pack(k, Part::plain(source));
-        assert!(matches!(error, PackError::RaggedRow { block: 32, .. }), "{error}");
+        assert!(
+            matches!(error, PackError::RaggedRow { block: 32, .. }),
+            "{error}"
+        );
     }
     let error = pack(64, Part::plain(source)).to_string();
     assert!(error.contains("108 bytes, 54 are there"), "{error}");
@@ -617,7 +621,17 @@ fn bad_parts_are_refused_with_what_was_found() {
             ..Part::plain(source)
         },
     );
-    assert!(matches!(error, PackError::NoSuchRow { row: 3, rows: 3, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            PackError::NoSuchRow {
+                row: 3,
+                rows: 3,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -646,5 +660,8 @@ fn a_scratch_that_is_too_small_is_an_error_of_the_run() {
             unsafe { matmul(worker, kernels, &job, &scratch) };
         })
         .unwrap_err();
-    assert!(error.to_string().contains("the scratch was made for less"), "{error}");
+    assert!(
+        error.to_string().contains("the scratch was made for less"),
+        "{error}"
+    );
 }

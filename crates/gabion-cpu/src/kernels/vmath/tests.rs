@@ -120,8 +120,14 @@ fn special_values_are_kept() {
             assert!(y.iter().all(|y| y.is_nan()), "{isa} {function:?}");
         }
         let at = |function, x: f32| eval(isa, function, &[x])[0];
-        assert_eq!([at(VectorFn::Exp, INF), at(VectorFn::Exp, -INF)], [INF, 0.0]);
-        assert_eq!([at(VectorFn::Log, INF), at(VectorFn::Log, 0.0)], [INF, -INF]);
+        assert_eq!(
+            [at(VectorFn::Exp, INF), at(VectorFn::Exp, -INF)],
+            [INF, 0.0]
+        );
+        assert_eq!(
+            [at(VectorFn::Log, INF), at(VectorFn::Log, 0.0)],
+            [INF, -INF]
+        );
         assert!(at(VectorFn::Log, -1.0).is_nan() && at(VectorFn::Log, -INF).is_nan());
         assert_eq!(at(VectorFn::Exp, 0.0), 1.0);
         assert_eq!(at(VectorFn::Log, 1.0), 0.0);
@@ -135,8 +141,14 @@ fn special_values_are_kept() {
             assert_eq!(at(function, INF), INF, "{isa} {function:?}");
             assert!(at(function, -INF).is_nan(), "{isa} {function:?}");
         }
-        assert_eq!([at(VectorFn::Softplus, INF), at(VectorFn::Softplus, -INF)], [INF, 0.0]);
-        assert_eq!([at(VectorFn::Relu, -3.0), at(VectorFn::Relu, 3.0)], [0.0, 3.0]);
+        assert_eq!(
+            [at(VectorFn::Softplus, INF), at(VectorFn::Softplus, -INF)],
+            [INF, 0.0]
+        );
+        assert_eq!(
+            [at(VectorFn::Relu, -3.0), at(VectorFn::Relu, 3.0)],
+            [0.0, 3.0]
+        );
     }
 }
 
@@ -147,7 +159,10 @@ fn fused_sets_agree_to_the_last_bit() {
     }
     let x = sweep();
     for function in VectorFn::ALL {
-        let (a, b) = (eval(Isa::Avx512, function, &x), eval(Isa::Avx2, function, &x));
+        let (a, b) = (
+            eval(Isa::Avx512, function, &x),
+            eval(Isa::Avx2, function, &x),
+        );
         for ((a, b), x) in a.iter().zip(&b).zip(&x) {
             let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
             assert!(same, "{function:?}({x}) = {a}, {b}");
