@@ -57,7 +57,7 @@ impl Selector<'_> {
         let mut reads = vec![self.view(operands[0])?];
         let x = reads[0].shape.clone();
         let lead = x.rank() - 2;
-        for (&operand, differs) in operands[1..].iter().zip(differs) {
+        for (&operand, differs) in operands[1..].iter().zip(differ) {
             let angles = if differs || unlike {
                 self.cast_view(id, operand, wide)?
             } else {

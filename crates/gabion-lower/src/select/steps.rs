@@ -3,8 +3,8 @@
 use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
 use gabion_ir::{NodeId, Op, Value};
 use gabion_plan::{
-    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Pairing,
-    Place, ReduceFn, SegmentOutput, Source, View,
+    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Place,
+    ReduceFn, SegmentOutput, Source, View,
 };
 use gabion_tensor::{Dim, Shape, TensorType};
 
