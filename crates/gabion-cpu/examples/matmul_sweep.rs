@@ -5,6 +5,8 @@
 //! `shape` (the default) sweeps rows over two layer shapes; `token` streams all the weights of a
 //! 134 M parameter decoder once, as one generated token does.
 
+#![allow(unsafe_code)]
+
 use gabion_cpu::isa::Isa;
 use gabion_cpu::kernels::matmul::{
     Columns, Form, Kernels, Matmul, Output, Rows, Scratch, Segment, matmul,

@@ -39,6 +39,16 @@ pub enum SelectError {
         /// The operand.
         operand: usize,
     },
+    /// A plan loads weights before it knows any symbol.
+    #[error(
+        "weight `{name}` is {ty}: a plan needs weights of fixed sizes, so state the sizes that the checkpoint has"
+    )]
+    SymbolicWeight {
+        /// The checkpoint's name of the weight.
+        name: String,
+        /// Its type.
+        ty: String,
+    },
     /// A size could not be computed.
     #[error(transparent)]
     Dim(#[from] DimError),
@@ -95,6 +105,12 @@ pub fn has_kernel(op: &Op, target: &Target) -> bool {
 /// # Errors
 /// An operator that the target cannot run.
 pub fn select(graph: &Graph, target: &Target) -> Result<Plan, SelectError> {
+    for (name, ty, _) in graph.weights() {
+        if ty.shape.as_fixed().is_none() {
+            let (name, ty) = (name.to_string(), ty.to_string());
+            return Err(SelectError::SymbolicWeight { name, ty });
+        }
+    }
     let mut selector = Selector::new(graph, target);
     selector.declare_inputs();
     selector.tile_weights()?;
