@@ -94,7 +94,7 @@ impl StackedMatmul {
         let mut result = None;
         if segment
             .halves
-            .is_some_and(|h| h < 2 || h % 2 != 0 || width % h != 0)
+            .is_some_and(|h| h < 2 || !h.is_multiple_of(2) || !width.is_multiple_of(h))
         {
             return Err(TypeError::new(format!(
                 "segment {:?}: halves {:?} must be even and divide the rows",

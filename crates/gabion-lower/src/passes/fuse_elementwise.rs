@@ -3,7 +3,7 @@
 
 use gabion_ir::ops::FusedMap;
 use gabion_ir::{Graph, NodeId, Value};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::elementwise::{ProgramBuilder, is_elementwise};
 use crate::ledger::Outcome;
@@ -19,11 +19,13 @@ use crate::run::LowerError;
 pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let mut fired = 0;
     let mut taken: FxHashSet<NodeId> = FxHashSet::default();
-    for id in graph.canonical_order().into_iter().rev() {
+    let order = graph.canonical_order();
+    let place: FxHashMap<NodeId, usize> = order.iter().enumerate().map(|(at, &id)| (id, at)).collect();
+    for id in order.into_iter().rev() {
         if !graph.contains(id) || taken.contains(&id) || !fusible(graph, id) {
             continue;
         }
-        let members = chain(graph, id, cx.target.max_map_instrs);
+        let members = chain(graph, id, cx.target.max_map_instrs, &place);
         if members.len() < 2 {
             continue;
         }
@@ -57,43 +59,33 @@ fn fusible(graph: &Graph, id: NodeId) -> bool {
     is_elementwise(graph, id) && !(is_weight_only(graph, value) && parts_of(graph, value).is_some())
 }
 
-/// `root` and the operators that only it needs, operands before users.
-fn chain(graph: &Graph, root: NodeId, limit: usize) -> Vec<NodeId> {
+/// `root` and the operators that only it and each other need, operands before users.
+fn chain(graph: &Graph, root: NodeId, limit: usize, place: &FxHashMap<NodeId, usize>) -> Vec<NodeId> {
     let shape = &graph.node(root).results[0].shape;
     let mut members = vec![root];
-    let mut next = 0;
-    while next < members.len() {
-        for operand in graph.operands(members[next]) {
-            let fits = members.len() < limit / 3
-                && !members.contains(&operand.node)
-                && fusible(graph, operand.node)
-                && graph.node(operand.node).results.len() == 1
-                && graph.value_type(operand).shape == *shape
-                && only_used_by(graph, operand, members[next]);
-            if fits {
-                members.push(operand.node);
+    // A value with several users joins once all of them are members.
+    loop {
+        let before = members.len();
+        let mut next = 0;
+        while next < members.len() {
+            for operand in graph.operands(members[next]) {
+                let fits = members.len() < limit / 3
+                    && !members.contains(&operand.node)
+                    && fusible(graph, operand.node)
+                    && graph.node(operand.node).results.len() == 1
+                    && graph.value_type(operand).shape == *shape
+                    && !graph.is_output(operand)
+                    && graph.users(operand).iter().all(|(user, _)| members.contains(user));
+                if fits {
+                    members.push(operand.node);
+                }
             }
+            next += 1;
         }
-        next += 1;
-    }
-    let mut order = graph_order(graph, &members);
-    order.dedup();
-    order
-}
-
-fn only_used_by(graph: &Graph, value: Value, user: NodeId) -> bool {
-    !graph.is_output(value) && graph.users(value).iter().all(|(u, _)| *u == user)
-}
-
-/// Members in an order in which operands come first.
-fn graph_order(graph: &Graph, members: &[NodeId]) -> Vec<NodeId> {
-    let mut order: Vec<NodeId> = Vec::with_capacity(members.len());
-    // Found from the root outwards, so reversing puts every operand before its only user.
-    for &id in members.iter().rev() {
-        if !order.contains(&id) {
-            order.push(id);
+        if members.len() == before {
+            break;
         }
     }
-    debug_assert!(order.iter().all(|id| graph.contains(*id)));
-    order
+    members.sort_by_key(|id| place.get(id));
+    members
 }

@@ -52,7 +52,7 @@ struct Site<'a> {
 
 fn visit(graph: &Graph, id: NodeId, op: &Op, target: &Target, rules: &[SegmentRule]) -> Result<Verdict, LowerError> {
     let Op::StackedMatmul(stack) = op else { return Ok(Verdict::Skip) };
-    let mut refusal = None;
+    let mut refusals: Vec<String> = Vec::new();
     for (at, segment) in stack.segments.iter().enumerate() {
         if segment.epilogue.iter().any(|e| matches!(e, Fused::CacheWrite { .. })) {
             continue;
@@ -62,12 +62,12 @@ fn visit(graph: &Graph, id: NodeId, op: &Op, target: &Target, rules: &[SegmentRu
         for rule in rules {
             match rule(&site)? {
                 Verdict::Skip => {}
-                Verdict::Refuse(why) => refusal = Some(why),
+                Verdict::Refuse(why) => refusals.push(why),
                 apply @ Verdict::Apply(_) => return Ok(apply),
             }
         }
     }
-    Ok(refusal.map_or(Verdict::Skip, Verdict::Refuse))
+    Ok(if refusals.is_empty() { Verdict::Skip } else { Verdict::Refuse(refusals.join("; ")) })
 }
 
 impl Site<'_> {

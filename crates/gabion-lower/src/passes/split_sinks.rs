@@ -48,6 +48,28 @@ fn columns(axis: usize, start: usize, stop: usize) -> Slice {
     Slice { axes: vec![AxisSlice { axis: axis as i64, start: bound(start), stop: bound(stop), step: 1 }] }
 }
 
+/// True for a stack's result, or elementwise work on one, that nobody else reads.
+fn comes_from_stack(graph: &Graph, mut value: Value) -> bool {
+    while graph.single_user(value).is_some() {
+        let operands = graph.operands(value.node);
+        match graph.op(value.node) {
+            Op::StackedMatmul(_) => return true,
+            Op::Unary(_) => value = operands[0],
+            Op::Binary(_) => match operands.iter().find(|v| !is_side_operand(graph, **v)) {
+                Some(&next) => value = next,
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// True for what elementwise work on a stack reads beside the stack.
+fn is_side_operand(graph: &Graph, value: Value) -> bool {
+    !matches!(graph.op(value.node), Op::StackedMatmul(_) | Op::Unary(_) | Op::Binary(_))
+}
+
 /// `cut(stack <op> other)` becomes `cut(stack) <op> cut(other)`.
 fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     if !matches!(op, Op::Split(_) | Op::Slice(_)) {
@@ -58,9 +80,7 @@ fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict,
         return Ok(Verdict::Skip);
     };
     let operands = graph.operands(value.node);
-    let of_stack = operands.iter().any(|v| {
-        matches!(graph.op(v.node), Op::StackedMatmul(_)) && graph.single_user(*v).is_some()
-    });
+    let of_stack = operands.iter().any(|v| comes_from_stack(graph, *v));
     let all_cut = !graph.is_output(value) && graph.users(value).iter().all(|(u, _)| cuts_of(graph, *u).is_some());
     if !of_stack || !all_cut {
         return Ok(Verdict::Skip);
@@ -96,7 +116,9 @@ fn split_stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError
         }
         let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
         let Some(cuts) = cuts else { continue };
-        let cuts: Vec<_> = cuts.into_iter().flatten().collect();
+        // Pieces of a split that nobody reads need no columns of their own.
+        let is_read = |value: Value| graph.is_output(value) || !graph.users(value).is_empty();
+        let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(*value)).collect();
         if !segment.epilogue.is_empty() {
             return Ok(Verdict::Refuse("its result is split, but it has an epilogue already".to_owned()));
         }

@@ -328,15 +328,23 @@ fn is_positive(divisor: &Dim) -> bool {
     divisor.interval().low.is_some_and(|low| low >= 0)
 }
 
+fn is_remainder_of(dim: &Dim, divisor: &Dim) -> bool {
+    match dim.sum().and_then(|sum| sum.as_atom()) {
+        Some(Atom::Mod(pair)) => pair.1 == *divisor,
+        Some(Atom::Symbol(_) | Atom::FloorDiv(_) | Atom::Min(_) | Atom::Max(_)) | None => false,
+    }
+}
+
 /// 0 where `0 <= dividend < divisor`, and -1 where `-divisor <= dividend < 0`.
 fn bounded_quotient(dividend: &Dim, divisor: &Dim) -> Result<Option<i64>, DimError> {
     if !is_positive(divisor) {
         return Ok(None);
     }
-    if let Some(Atom::Mod(pair)) = dividend.sum().and_then(|sum| sum.as_atom())
-        && pair.1 == *divisor
-    {
+    if is_remainder_of(dividend, divisor) {
         return Ok(Some(0));
+    }
+    if is_remainder_of(&Dim::fixed(-1).try_sub(dividend)?, divisor) {
+        return Ok(Some(-1));
     }
     let own = dividend.interval();
     // Zero divides nothing, so a divisor that is not negative is at least 1.
@@ -518,6 +526,8 @@ mod tests {
         same("x//(x + 1)", "0");
         same("(-1)//x", "-1");
         same("(y % x)//x", "0");
+        same("(-1 - y % x)//x", "-1");
+        same("(-1 - y % x) % x", "x - 1 - y % x");
         same("(x % 8 + 8)//16", "0");
         same("(x % 8 + 32)//16", "2");
         same("min(x, 15)//16", "0");

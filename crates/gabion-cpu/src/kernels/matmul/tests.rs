@@ -537,8 +537,8 @@ fn rotate(
                 to[a] = sum(a) * cos - sum(b) * sin;
                 to[b] = sum(b) * cos + sum(a) * sin;
             }
-            for c in rotary..dim {
-                to[c] = sum(c);
+            for (c, to) in to.iter_mut().enumerate().skip(rotary) {
+                *to = sum(c);
             }
         }
     }

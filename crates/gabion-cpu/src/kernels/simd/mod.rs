@@ -4,7 +4,7 @@
 //! [`Simd::fma`] only, where the build target has no fused instruction.
 //!
 //! Every function is `inline(always)` and reaches its instructions only when it ends up inside a
-//! function that has the target feature; [`per_isa!`] makes such functions.
+//! function that has the target feature; `per_isa!` makes such functions.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -37,7 +37,8 @@ pub fn portable_fma(a: f32, b: f32, c: f32) -> f32 {
 /// what the function reads or writes; no alignment is asked for.
 #[allow(
     missing_docs,
-    reason = "the names say it; what is not plain is documented"
+    clippy::missing_safety_doc,
+    reason = "the names say it, and what is safe is said once for all of them above"
 )]
 pub trait Simd: Copy + 'static {
     /// `LANES` values of `f32`.

@@ -68,10 +68,15 @@ pub(super) fn binary(site: &Site<'_>) -> Result<Verdict, LowerError> {
         binary.func,
         BinaryFn::Add | BinaryFn::Sub | BinaryFn::Mul | BinaryFn::Div | BinaryFn::Max | BinaryFn::Min
     );
-    if !simple || site.graph.value_type(other) != site.graph.value_type(site.value()) {
+    if !simple {
         return Ok(Verdict::Skip);
     }
     let rows = site.stack.segments[site.at].rows;
+    let (ty, own) = (site.graph.value_type(other), site.graph.value_type(site.value()));
+    if ty != own {
+        let why = format!("{} of rows {rows:?}: the other operand is {ty}, not {own}", binary.func.name());
+        return Ok(Verdict::Refuse(why));
+    }
     if !site.is_before(other) {
         let why = format!("{} of rows {rows:?}: the other operand depends on the stack", binary.func.name());
         return Ok(Verdict::Refuse(why));
