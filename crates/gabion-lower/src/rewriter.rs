@@ -8,6 +8,10 @@ use crate::run::LowerError;
 
 /// What a rule says of one node.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a verdict is made and consumed at once, never stored"
+)]
 pub enum Verdict {
     /// The node is no candidate.
     Skip,

@@ -14,6 +14,10 @@
 //! `gelu_tanh` and `gelu_quick` are within 2^-22 of `|x|`. NaN gives NaN, infinities their limits
 //! (where the limit is 0 times infinity, NaN, as the plain formula has it), and results below the
 //! normal range are rounded to denormals, not flushed.
+#![allow(
+    clippy::excessive_precision,
+    reason = "coefficients are written as they were fitted"
+)]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 // SAFETY of every block below: arithmetic on registers only; the caller of each function has the
 // instruction set `S`, as `Simd` demands.

@@ -39,7 +39,7 @@ fn glu_obstacle(site: &Site<'_>, func: UnaryFn, gate: &Segment, up: &Segment) ->
     if gate.n_rows() != up.n_rows() {
         return Some("the halves differ in size".to_owned());
     }
-    if granularity == 0 || gate.n_rows() % granularity != 0 {
+    if granularity == 0 || !gate.n_rows().is_multiple_of(granularity) {
         return Some(format!("{} pairs rows in groups of {granularity}", site.target.name));
     }
     if !site.target.epilogue_maps.contains(&func) {
@@ -172,7 +172,7 @@ fn rope_head(site: &Site<'_>, pairing: &Pairing, cos: Value, sin: Value, value: 
             return Err("its angles depend on the stack".to_owned());
         }
     }
-    if granularity == 0 || head % (2 * granularity) != 0 {
+    if granularity == 0 || !head.is_multiple_of(2 * granularity) {
         return Err(format!("{} pairs rows in groups of {granularity}, half a head has {}", site.target.name, head / 2));
     }
     Ok(head)
