@@ -5,7 +5,7 @@
 //! `shape` (the default) sweeps rows over two layer shapes; `token` streams all the weights of a
 //! 134 M parameter decoder once, as one generated token does.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::print_stdout)]
 
 use gabion_cpu::isa::Isa;
 use gabion_cpu::kernels::matmul::{

@@ -54,8 +54,8 @@ unsafe fn exp_factors<S: Simd>(x: S::F, low: S::F) -> (S::F, S::F) {
         0.5,
         0.166_665_12,
         0.041_666_187,
-        0.008_369_598_5,
-        0.001_395_171_97,
+        0.008_369_599,
+        0.001_395_172,
     ];
     unsafe {
         // Outside, the result is 0 or infinity whatever x is; NaN passes.
@@ -270,7 +270,7 @@ pub unsafe fn gelu_tanh<S: Simd>(x: S::F) -> S::F {
         // (1 + tanh u) / 2 = sigmoid(2 u), which does not cancel.
         let x2 = S::mul(x, x);
         let inner = S::fma(S::mul(x2, x), S::splat(0.044_715), x);
-        let u2 = S::mul(inner, S::splat(1.595_769_1));
+        let u2 = S::mul(inner, S::splat(1.595_769_2));
         S::mul(x, sigmoid::<S>(u2))
     }
 }
