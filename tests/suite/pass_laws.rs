@@ -155,7 +155,10 @@ fn a_weight_of_symbolic_size_is_refused() {
     let text = "graph @g(%x: f32[n, 4]) -> (f32[n, 4]) {\n  %w = weight {name = \"w\"} : f32[n, 4]\n  %y = add %x, %w\n  return %y\n}\n";
     let graph = Graph::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let error = crate::running::plan(&graph).expect_err("it has no size");
-    assert!(error.contains("weight `w` is f32[n, 4]: a plan needs weights of fixed sizes"), "{error}");
+    assert!(
+        error.contains("weight `w` is f32[n, 4]: a plan needs weights of fixed sizes"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! Every output is one chain over k from its first value to its last, `acc = x w + acc`, so no
 //! choice of rows, tiles or blocks changes a bit.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-#![allow(clippy::needless_range_loop, reason = "loops over constant counts unroll into registers")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over constant counts unroll into registers"
+)]
 // SAFETY of every block below: the functions' own contracts; offsets stay within what
 // `TileArgs` and `DecodeArgs` promise.
 

@@ -1,6 +1,9 @@
 //! [`Simd`] in plain Rust: arrays of eight lanes that the compiler turns into vectors.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-#![allow(clippy::needless_range_loop, reason = "loops over constant counts become vectors")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over constant counts become vectors"
+)]
 // SAFETY of every block below: `Simd` obliges its caller to pass pointers that are valid for the
 // lanes touched; `load_first` and `store_first` touch only the lanes named.
 
