@@ -113,6 +113,7 @@ mod norm;
 pub mod operators;
 mod ranked;
 mod requirements;
+mod stack_infer;
 pub mod stack_segment;
 mod stacked_eval;
 mod strides;

@@ -36,7 +36,7 @@
 //! the right one, since lifetimes are ranges of step numbers.
 //!
 //! For every plan whose sizes have not overflowed, `parse(print(p)) == p`, and printing what was
-//! parsed is idempotent. Whether the plan makes sense is [`crate::verify`]'s to say.
+//! parsed is idempotent. Whether the plan makes sense is [`verify`](crate::verify())'s to say.
 //!
 //! Attributes are the serde form of kernels, so nothing here knows any kernel but `matmul`, whose
 //! weight is printed by name.
