@@ -87,7 +87,10 @@ fn mixed(name: &str) -> Option<DType> {
         ("embed_tokens", "f16"),
         ("layernorm", "bf16"),
     ];
-    let format = formats.iter().find(|(part, _)| name.contains(part));
+    // Biases are vectors, which no block format holds.
+    let format = formats
+        .iter()
+        .find(|(part, _)| name.contains(part) && !name.ends_with(".bias"));
     format.map(|(_, format)| named(format))
 }
 
