@@ -20,7 +20,7 @@ pub struct LowerOptions {
     pub record: bool,
     /// Leave these passes out.
     pub skip: Vec<String>,
-    /// Do not verify the graph after each pass (about half of the time of lowering).
+    /// Do not verify the graph after each pass, nor the plan.
     pub trust: bool,
 }
 
@@ -75,16 +75,6 @@ pub enum LowerError {
     /// A pass built something ill-typed.
     #[error("a pass built an ill-typed patch: {0}")]
     Patch(#[from] Diagnostics),
-    /// A pass would change a type.
-    #[error("pass `{pass}` would change the type of {node}: {label}")]
-    TypeChanged {
-        /// The pass.
-        pass: &'static str,
-        /// The node.
-        node: String,
-        /// The rewrite.
-        label: String,
-    },
     /// A pass does not come to rest.
     #[error("pass `{pass}` still fires after {rounds} rounds")]
     NoFixpoint {
@@ -113,6 +103,9 @@ pub enum LowerError {
     /// No plan could be selected.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The selected plan does not verify: its sizes are out of range, or the selection is wrong.
+    #[error("the plan does not verify: {0}")]
+    Plan(#[from] gabion_plan::PlanErrors),
 }
 
 /// Runs one pass on a graph.
@@ -155,7 +148,11 @@ pub fn lower(
 ) -> Result<Lowered, LowerError> {
     let mut lowered = lower_graph(graph, target, options)?;
     if options.stop_after.is_none_or(|n| n >= PASSES.len()) {
-        lowered.plan = Some(select(&lowered.graph, target)?);
+        let plan = select(&lowered.graph, target)?;
+        if !options.trust {
+            gabion_plan::verify(&plan)?;
+        }
+        lowered.plan = Some(plan);
     }
     Ok(lowered)
 }

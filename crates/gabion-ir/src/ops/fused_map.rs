@@ -25,10 +25,20 @@ fn instruction_op(instr: &MapInstr) -> Result<Op, TypeError> {
         MapOp::Compare(func) => Compare { func: *func }.into(),
         MapOp::Select => Where {}.into(),
         MapOp::Cast => Cast { dtype: instr.dtype }.into(),
-        MapOp::Const(value) => Constant::scalar(instr.dtype, *value)
-            .map_err(TypeError::new)?
-            .into(),
+        MapOp::Const(value) => exact_constant(instr.dtype, *value)?.into(),
     })
+}
+
+/// A scalar that the dtype holds exactly, as programs demand.
+fn exact_constant(dtype: DType, value: f64) -> Result<Constant, TypeError> {
+    let constant = Constant::scalar(dtype, value).map_err(TypeError::new)?;
+    let held = constant.value().to_f64_vec().map_err(|e| TypeError::new(e.to_string()))?;
+    match held.first() {
+        Some(held) if *held == value || (held.is_nan() && value.is_nan()) => Ok(constant),
+        _ => Err(TypeError::new(format!(
+            "a program's constants are exact: {dtype} cannot hold {value}"
+        ))),
+    }
 }
 
 impl FusedMap {

@@ -19,6 +19,9 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
     rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
         let obstacle = match op {
             Op::StackedMatmul(stack) => stacks::obstacle(graph, id, stack, target),
+            Op::RmsNorm(_) | Op::LayerNorm(_) if mixes_dtypes(graph, id) => {
+                Some("a norm's kernel reads one dtype".to_owned())
+            }
             _ if op.is_leaf() || has_kernel(op, target) => None,
             _ => Some(format!("{} has no kernel for {}", target.name, op.name())),
         };
@@ -39,4 +42,12 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
             _ => Ok(Verdict::Refuse(format!("{} has no kernel for it and it has no decomposition", target.name))),
         }
     })
+}
+
+fn mixes_dtypes(graph: &Graph, id: NodeId) -> bool {
+    let result = graph.node(id).results[0].dtype;
+    graph
+        .operands(id)
+        .iter()
+        .any(|v| graph.value_type(*v).dtype != result)
 }

@@ -220,8 +220,8 @@ impl Selector<'_> {
             let stored = self.graph.value_type(p.source).dtype;
             stored != DType::F32 && formats.contains(&stored)
         };
-        if ty.dtype == DType::F32 && ty.shape.rank() == 2 && parts.iter().any(decoded) {
-            let rows = parts.iter().map(|p| p.n_rows).sum();
+        let rows: usize = parts.iter().map(|p| p.n_rows).sum();
+        if ty.dtype == DType::F32 && ty.shape.rank() == 2 && rows > 0 && parts.iter().any(decoded) {
             let segments = vec![WeightSegment {
                 rows: 0..rows,
                 arrangement: Arrangement::Plain,
