@@ -58,7 +58,13 @@ impl Output {
     /// Why the command failed, on standard error: the error and what caused it.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         let mut said = error.to_string();
-        to_stderr(format_args!("error: {said}"));
+        // Errors of texts are drawn with the word in front.
+        let word = if said.starts_with("error: ") {
+            ""
+        } else {
+            "error: "
+        };
+        to_stderr(format_args!("{word}{said}"));
         for cause in error.chain().skip(1) {
             let cause = cause.to_string();
             // Many errors quote their cause.

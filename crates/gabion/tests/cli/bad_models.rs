@@ -1,0 +1,270 @@
+//! Models on disk that are damaged, lie, or contradict themselves.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Ran, copy_folder, edit_config, fixture, gabion, names, tiny_llama};
+use crate::words;
+
+fn generate(at: &Path, model: &str) -> Ran {
+    gabion(
+        at,
+        [
+            "generate",
+            "--model",
+            model,
+            "--prompt-ids",
+            "5",
+            "--max-new-tokens",
+            "1",
+        ],
+    )
+}
+
+/// A copy of the small llama under `model`.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&tiny_llama(), &folder.path().join("model"));
+    folder
+}
+
+/// The header and the data of a safetensors file.
+fn parts(path: &Path) -> (Value, Vec<u8>) {
+    let bytes = fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (
+        serde_json::from_slice(&bytes[8..8 + length]).unwrap(),
+        bytes[8 + length..].to_vec(),
+    )
+}
+
+fn write_parts(path: &Path, header: &str, data: &[u8]) {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn safetensors_files_that_are_cut_short_are_refused() {
+    let folder = copied();
+    let file = folder.path().join("model/model.safetensors");
+    let whole = fs::read(&file).unwrap();
+    for length in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..length]).unwrap();
+        generate(folder.path(), "model").refused(&["model.safetensors"]);
+    }
+    fs::write(&file, [&whole[..], b"more"].concat()).unwrap();
+    generate(folder.path(), "model").refused(&["model.safetensors"]);
+}
+
+#[test]
+fn safetensors_headers_that_lie_are_refused() {
+    let folder = copied();
+    let file = folder.path().join("model/model.safetensors");
+    let (header, data) = parts(&file);
+    const NORM: &str = "model.norm.weight";
+    let begin = header[NORM]["data_offsets"][0].as_u64().unwrap();
+    let refused = |edit: &dyn Fn(&mut Value), said: &[&str]| {
+        let mut header = header.clone();
+        edit(&mut header);
+        write_parts(&file, &header.to_string(), &data);
+        generate(folder.path(), "model").refused(&[&["model.safetensors", NORM], said].concat());
+    };
+    refused(&|h| h[NORM]["dtype"] = "F33".into(), &["F33"]);
+    refused(
+        &|h| h[NORM]["shape"] = json!([1u64 << 40, 1u64 << 40]),
+        &["overflow"],
+    );
+    refused(&|h| h[NORM]["shape"] = json!([63]), &["256", "252"]);
+    refused(
+        &|h| h[NORM]["data_offsets"] = json!([begin + 256, begin]),
+        &[],
+    );
+    refused(
+        &|h| h[NORM]["data_offsets"] = json!([begin, 1u64 << 50]),
+        &[],
+    );
+    refused(&|h| h[NORM]["data_offsets"] = json!([0, 256]), &["overlap"]);
+    let text = header.to_string();
+    let twice = format!("{},\"{NORM}\":{}}}", &text[..text.len() - 1], header[NORM]);
+    write_parts(&file, &twice, &data);
+    generate(folder.path(), "model").refused(&["model.safetensors", NORM, "twice"]);
+    let mut length = fs::read(&file).unwrap();
+    length[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    fs::write(&file, length).unwrap();
+    generate(folder.path(), "model").refused(&["model.safetensors", "header"]);
+}
+
+#[test]
+fn gguf_files_that_lie_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    gabion(at, words!["convert", tiny_llama(), "good.gguf"]).ok();
+    generate(at, "good.gguf").ok();
+    let good = fs::read(at.join("good.gguf")).unwrap();
+    let refused = |bytes: &[u8], said: &[&str]| {
+        fs::write(at.join("bad.gguf"), bytes).unwrap();
+        generate(at, "bad.gguf").refused(&[&["bad.gguf"], said].concat());
+    };
+    for length in [0, 3, 4, 20, 24, 200, good.len() / 2, good.len() - 1] {
+        refused(&good[..length], &[]);
+    }
+    let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        edit(&mut bytes);
+        bytes
+    };
+    refused(&edited(&|b| b[0] = b'X'), &["not a GGUF file"]);
+    refused(&edited(&|b| b[4] = 9), &["version 9"]);
+    refused(&edited(&|b| b[8..16].fill(0xff)), &[]);
+    refused(&edited(&|b| b[16..24].fill(0xff)), &[]);
+    // A tensor's record: name, rank, dims, type, offset.
+    let name = b"output_norm.weight";
+    let record = good.windows(name.len()).position(|w| w == name).unwrap() + name.len();
+    refused(&edited(&|b| b[record] = 200), &["output_norm.weight"]);
+    refused(
+        &edited(&|b| b[record + 4..record + 12].fill(0x7f)),
+        &["output_norm.weight"],
+    );
+    refused(
+        &edited(&|b| b[record + 12] = 250),
+        &["output_norm.weight", "250"],
+    );
+    refused(
+        &edited(&|b| b[record + 16..record + 24].fill(0x7f)),
+        &["output_norm.weight"],
+    );
+    // The same name again.
+    let other = b"token_embd.weight";
+    let at_other = good.windows(other.len()).position(|w| w == other).unwrap();
+    let length_at = record - name.len() - 8;
+    let renamed = edited(&|b| {
+        let mut record_bytes = (other.len() as u64).to_le_bytes().to_vec();
+        record_bytes.extend(other);
+        b.splice(length_at..record, record_bytes);
+        // The data begins at a multiple of 32 of the file.
+        let padding = good.len() - b.len();
+        let table_end = at_other.max(length_at);
+        let _ = (table_end, padding);
+    });
+    refused(&renamed, &["token_embd.weight"]);
+}
+
+#[test]
+fn shards_that_do_not_agree_with_the_index_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let fresh = || {
+        copy_folder(
+            &fixture("tiny_models/llama_head_dim_untied_sharded"),
+            &model,
+        )
+    };
+    let edit_index = |edit: &dyn Fn(&mut Value)| {
+        let path = model.join("model.safetensors.index.json");
+        let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut index["weight_map"]);
+        fs::write(path, index.to_string()).unwrap();
+    };
+    let (first, second) = (
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    );
+    fresh();
+    fs::remove_file(model.join(second)).unwrap();
+    generate(folder.path(), "model").refused(&["index.json", second]);
+    fresh();
+    fs::copy(model.join(first), model.join(second)).unwrap();
+    generate(folder.path(), "model").refused(&[first, second, "tensor"]);
+    fresh();
+    edit_index(&|map| {
+        map["model.norm.weight"] = if map["model.norm.weight"] == first {
+            second.into()
+        } else {
+            first.into()
+        };
+    });
+    generate(folder.path(), "model").refused(&["index.json", "model.norm.weight", first, second]);
+    fresh();
+    edit_index(&|map| map["model.ghost.weight"] = first.into());
+    generate(folder.path(), "model").refused(&["index.json", "model.ghost.weight", first]);
+}
+
+#[test]
+fn configs_that_lack_or_contradict_fields_are_refused() {
+    let refused = |edit: &dyn Fn(&mut serde_json::Map<String, Value>), said: &[&str]| {
+        let folder = copied();
+        edit_config(&folder.path().join("model"), edit);
+        generate(folder.path(), "model").refused(&[&["config.json"], said].concat());
+    };
+    refused(
+        &|c| {
+            ["hidden_size", "vocab_size"]
+                .iter()
+                .for_each(|f| drop(c.remove(*f)))
+        },
+        &["`hidden_size` is missing", "`vocab_size` is missing"],
+    );
+    refused(
+        &|c| drop(c.remove("model_type")),
+        &["`model_type` is missing"],
+    );
+    refused(
+        &|c| drop(c.insert("model_type".into(), "gpt9".into())),
+        &["gpt9", "llama"],
+    );
+    refused(
+        &|c| drop(c.insert("num_key_value_heads".into(), 3.into())),
+        &["contradict", "num_key_value_heads"],
+    );
+    refused(
+        &|c| drop(c.insert("hidden_size".into(), "64".into())),
+        &["`hidden_size`", "expected", "found"],
+    );
+    refused(
+        &|c| drop(c.insert("hidden_act".into(), "wobble".into())),
+        &["hidden_act", "wobble", "silu"],
+    );
+    let folder = copied();
+    fs::write(folder.path().join("model/config.json"), "{").unwrap();
+    generate(folder.path(), "model").refused(&["config.json"]);
+    fs::remove_file(folder.path().join("model/config.json")).unwrap();
+    generate(folder.path(), "model").refused(&["config.json"]);
+}
+
+#[test]
+fn a_config_that_the_tensors_contradict_is_reported_whole() {
+    let folder = copied();
+    edit_config(&folder.path().join("model"), |c| {
+        c.insert("intermediate_size".into(), 100.into());
+        c.insert("num_hidden_layers".into(), 3.into());
+    });
+    let ran = generate(folder.path(), "model");
+    ran.refused(&[
+        "model.safetensors",
+        "missing",
+        "model.layers.2.self_attn.q_proj.weight [64, 64]",
+        "model.layers.0.mlp.down_proj.weight: expected [64, 100], found [64, 96]",
+        "nothing was loaded",
+    ]);
+}
+
+#[test]
+fn folders_without_a_checkpoint_say_what_they_hold() {
+    let folder = copied();
+    let model = folder.path().join("model");
+    fs::rename(
+        model.join("model.safetensors"),
+        model.join("pytorch_model.bin"),
+    )
+    .unwrap();
+    generate(folder.path(), "model").refused(&["model", "pytorch_model.bin", "safetensors"]);
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    generate(folder.path(), "empty").refused(&["empty", "config.json"]);
+    fs::write(folder.path().join("note.txt"), "hello").unwrap();
+    generate(folder.path(), "note.txt").refused(&["note.txt"]);
+    assert_eq!(names(folder.path()), ["empty", "model", "note.txt"]);
+}
