@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     };
     let sizes = sizes(&graph, &inputs, args)?;
     let checkpoint = Checkpoint::open_files(&args.weights)?;
-    checkpoint.check(&tensor_file::expected(&graph), &[&|_| true])?;
+    tensor_file::check(&graph, &checkpoint, &|_| true)?;
     let compiled = compile(&engine, &graph, &checkpoint)?;
     let outputs = execute(
         &compiled,

@@ -278,7 +278,7 @@ fn check(
                 .any(|module| holds(module, ours))
         })
     };
-    Ok(checkpoint.check(&tensor_file::expected(graph), &[&elsewhere])?)
+    Ok(tensor_file::check(graph, checkpoint, &elsewhere)?)
 }
 
 fn print(

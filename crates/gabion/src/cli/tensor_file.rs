@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use gabion::checkpoint::{
-    Checkpoint, CheckpointError, Expected, SafetensorsType, TensorDecl, write_safetensors,
+    Checkpoint, CheckpointError, Expected, LoadReport, SafetensorsType, TensorDecl,
+    write_safetensors,
 };
 use gabion::ir::Graph;
 use gabion::tensor::HostTensor;
@@ -49,8 +50,30 @@ pub(crate) fn write(path: &Path, tensors: &[(String, HostTensor)]) -> anyhow::Re
     Ok(())
 }
 
+/// Compares a graph's weights with a checkpoint that may hold much else: what is missing gets its
+/// nearest names from all that is there, and only what is not `elsewhere` is unexpected.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub(crate) fn check(
+    graph: &Graph,
+    checkpoint: &Checkpoint,
+    elsewhere: &dyn Fn(&str) -> bool,
+) -> Result<(), Box<LoadReport>> {
+    let expected = expected(graph);
+    checkpoint
+        .check(&expected, &[elsewhere])
+        .map_err(|mut report| {
+            if let Err(whole) = checkpoint.check(&expected, &[]) {
+                report.missing = whole.missing;
+                report.hints = whole.hints;
+            }
+            report
+        })
+}
+
 /// The tensors that a graph reads, in the load report's words.
-pub(crate) fn expected(graph: &Graph) -> Vec<Expected> {
+fn expected(graph: &Graph) -> Vec<Expected> {
     let weights = graph.weights().into_iter();
     weights
         .filter_map(|(name, ty, _)| {

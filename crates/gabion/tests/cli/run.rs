@@ -151,7 +151,7 @@ fn inputs_that_do_not_fit_are_refused_and_the_old_output_stays() {
     refused(&[x(), bias()], &["x.safetensors", "`n2`"]);
     refused(
         &[x(), bias(), n2(), ("z", f32s(&[1], &[1.0]))],
-        &["x.safetensors", "`z`", "`x`"],
+        &["x.safetensors", "`z`", "it has x, bias, n2"],
     );
     refused(
         &[("x", f32s(&[4], &[1.0; 4])), bias(), n2()],
@@ -168,7 +168,10 @@ fn inputs_that_do_not_fit_are_refused_and_the_old_output_stays() {
     );
     refused(
         &[x(), bias(), ("n2", f32s(&[3], &[1.0; 3]))],
-        &["x.safetensors", "`n`", "2", "3"],
+        &[
+            "x.safetensors: input `n2`: expected f32[n], found f32[3]",
+            "expected n = 2",
+        ],
     );
 }
 

@@ -148,7 +148,7 @@ fn a_prefix_and_stored_dtypes_are_found() {
         "w.safetensors",
         "2 missing",
         "q.weight [1, 2]",
-        "layers.1.attn.q.weight",
+        "behind the prefix `layers.1.attn.`",
     ]);
 }
 
@@ -312,7 +312,7 @@ fn arguments_that_contradict_are_reported_all_at_once() {
             "c.json",
             "`in_dim`",
             "names[1]",
-            "`a`",
+            "`names[2]` is \"a\" again, as `names[0]`",
             "out_dims",
             "4 problems",
         ],
