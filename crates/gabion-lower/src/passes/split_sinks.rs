@@ -48,47 +48,42 @@ fn columns(axis: usize, start: usize, stop: usize) -> Slice {
     Slice { axes: vec![AxisSlice { axis: axis as i64, start: bound(start), stop: bound(stop), step: 1 }] }
 }
 
+/// How many elementwise operators are looked through between a stack and a cut.
+const MAX_DEPTH: usize = 8;
+
 /// True for a stack's result, or elementwise work on one, that nobody else reads.
-fn comes_from_stack(graph: &Graph, mut value: Value) -> bool {
-    while graph.single_user(value).is_some() {
-        let operands = graph.operands(value.node);
-        match graph.op(value.node) {
-            Op::StackedMatmul(_) => return true,
-            Op::Unary(_) => value = operands[0],
-            Op::Binary(_) => match operands.iter().find(|v| !is_side_operand(graph, **v)) {
-                Some(&next) => value = next,
-                None => return false,
-            },
-            _ => return false,
+fn comes_from_stack(graph: &Graph, value: Value, depth: usize) -> bool {
+    graph.single_user(value).is_some()
+        && match graph.op(value.node) {
+            Op::StackedMatmul(_) => true,
+            Op::Unary(_) | Op::Binary(_) => {
+                depth < MAX_DEPTH
+                    && graph.operands(value.node).iter().any(|v| comes_from_stack(graph, *v, depth + 1))
+            }
+            _ => false,
         }
-    }
-    false
 }
 
-/// True for what elementwise work on a stack reads beside the stack.
-fn is_side_operand(graph: &Graph, value: Value) -> bool {
-    !matches!(graph.op(value.node), Op::StackedMatmul(_) | Op::Unary(_) | Op::Binary(_))
-}
-
-/// `cut(stack <op> other)` becomes `cut(stack) <op> cut(other)`.
+/// `cut(stack <op> other)` becomes `cut(stack) <op> cut(other)`, for all cuts of the value at once.
 fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
-    if !matches!(op, Op::Split(_) | Op::Slice(_)) {
+    if !matches!(op, Op::Binary(_) | Op::Unary(_)) {
         return Ok(Verdict::Skip);
     }
-    let value = graph.operands(id)[0];
-    let (Op::Binary(_) | Op::Unary(_), Some(cuts)) = (graph.op(value.node), cuts_of(graph, id)) else {
-        return Ok(Verdict::Skip);
-    };
-    let operands = graph.operands(value.node);
-    let of_stack = operands.iter().any(|v| comes_from_stack(graph, *v));
-    let all_cut = !graph.is_output(value) && graph.users(value).iter().all(|(u, _)| cuts_of(graph, *u).is_some());
-    if !of_stack || !all_cut {
+    let value = Value::new(id, 0);
+    let users = graph.users(value);
+    if users.is_empty() || graph.is_output(value) {
         return Ok(Verdict::Skip);
     }
+    let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
+    let Some(cuts) = cuts else { return Ok(Verdict::Skip) };
+    let operands = graph.operands(id);
+    if !operands.iter().any(|v| comes_from_stack(graph, *v, 0)) {
+        return Ok(Verdict::Skip);
+    }
+    let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(graph, *value)).collect();
     let width = graph.value_type(value).shape.last().cloned();
-    let made = graph.op(value.node).clone();
     let replaced: Vec<Value> = cuts.iter().map(|(v, ..)| *v).collect();
-    let label = format!("the cut moves above {}", made.name());
+    let label = format!("the cut moves above {}", op.name());
     let patch = Patch::build(graph, label, &operands, &replaced, |b, t| {
         let piece = |start: usize, stop: usize| {
             let args: Vec<_> = t
@@ -98,11 +93,16 @@ fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict,
                     _ => *v,
                 })
                 .collect();
-            b.apply1(made.clone(), &args)
+            b.apply1(op.clone(), &args)
         };
         cuts.iter().map(|(_, start, stop)| piece(*start, *stop)).collect()
     })?;
     Ok(Verdict::Apply(patch))
+}
+
+/// Pieces of a split that nobody reads need no columns of their own.
+fn is_read(graph: &Graph, value: Value) -> bool {
+    graph.is_output(value) || !graph.users(value).is_empty()
 }
 
 /// Results that are only cut become one result per piece.
@@ -116,9 +116,7 @@ fn split_stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError
         }
         let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
         let Some(cuts) = cuts else { continue };
-        // Pieces of a split that nobody reads need no columns of their own.
-        let is_read = |value: Value| graph.is_output(value) || !graph.users(value).is_empty();
-        let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(*value)).collect();
+        let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(graph, *value)).collect();
         if !segment.epilogue.is_empty() {
             return Ok(Verdict::Refuse("its result is split, but it has an epilogue already".to_owned()));
         }
