@@ -345,7 +345,7 @@ impl Generator {
         self.ids.extend(tokens.iter().map(|&id| id as i32));
         let position = [self.position as i64];
         let shape = [self.ids.len()];
-        self.session.execute(&[
+        let ran = self.session.execute(&[
             InputRef {
                 name: "ids",
                 dtype: DType::I32,
@@ -358,12 +358,105 @@ impl Generator {
                 shape: &[],
                 bytes: bytemuck::cast_slice(&position),
             },
-        ])?;
+        ]);
+        if let Err(error) = ran {
+            // What was not run is not remembered.
+            let known = self.history.len().saturating_sub(tokens.len());
+            self.history.truncate(known);
+            return Err(error.into());
+        }
         self.position += self.ids.len();
         let logits = self.session.output(0)?;
         bytemuck::try_cast_slice(logits.bytes).map_err(|error| {
             let problem = format!("the logits are not aligned f32: {error}");
             ModelError::from(RunError::Output { index: 0, problem })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(name: &str) -> LanguageModel {
+        let fixtures =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+        let files = ModelFiles::open(&fixtures.join(name)).unwrap();
+        LanguageModel::load(&Engine::cpu().unwrap(), &files).unwrap()
+    }
+
+    fn ids(n: u32) -> Vec<u32> {
+        (0..n).map(|i| (i * 37 + 5) % 160).collect()
+    }
+
+    fn apart(a: &[f32], b: &[f32]) -> f32 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max)
+    }
+
+    /// A rewound text goes on as a fresh one does, on either side of a change of frequencies (at 10
+    /// tokens in the second model) and across it.
+    #[test]
+    fn rewinding_forgets() {
+        for name in [
+            "tiny_models/llama_gqa",
+            "tiny_models_more/phi3_partial_longrope",
+        ] {
+            let model = load(name);
+            let fresh = |n: u32| model.generator(32).unwrap().feed(&ids(n)).unwrap().to_vec();
+            for (held, back, then) in [
+                (5, 3, 8),
+                (5, 3, 12),
+                (12, 8, 9),
+                (12, 8, 14),
+                (12, 11, 13),
+                (12, 0, 4),
+            ] {
+                let mut generator = model.generator(32).unwrap();
+                generator.feed(&ids(held)).unwrap();
+                generator.rewind(back as usize);
+                let logits = generator
+                    .feed(&ids(then)[back as usize..])
+                    .unwrap()
+                    .to_vec();
+                assert_eq!(generator.position(), then as usize);
+                let error = apart(&logits, &fresh(then));
+                assert!(
+                    error < 1e-4,
+                    "{name}: {held} back to {back}, on to {then}: {error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_by_one_is_as_all_at_once() {
+        for name in [
+            "tiny_models/qwen2",
+            "tiny_models_more/phi3_partial_longrope",
+        ] {
+            let model = load(name);
+            let mut generator = model.generator(20).unwrap();
+            for n in 1..=20 {
+                let logits = generator.feed(&ids(n)[n as usize - 1..]).unwrap().to_vec();
+                let whole = model.generator(20).unwrap().feed(&ids(n)).unwrap().to_vec();
+                assert!(apart(&logits, &whole) < 1e-4, "{name}, token {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cache_that_is_full_refuses_more() {
+        let model = load("tiny_models/llama_gqa");
+        let mut generator = model.generator(4).unwrap();
+        generator.feed(&ids(4)).unwrap();
+        let error = generator.feed(&[1]).unwrap_err().to_string();
+        assert!(error.contains('4'), "{error}");
+        assert!(matches!(
+            model.generator(4).unwrap().feed(&[]),
+            Err(ModelError::EmptyPrompt)
+        ));
     }
 }
