@@ -16,7 +16,7 @@ use crate::linear::Linear;
 use crate::norm::LayerNorm;
 use crate::scope::Scope;
 use crate::stack::{StackedLinear, StackedLinearConfig};
-use crate::weights::{ExpectedWeight, ModelErrors, Stored, StoredDTypes, expected};
+use crate::weights::{ExpectedWeight, ModelErrors, Stored, StoredDTypes, expected_weights};
 
 /// What the graph of an encoder takes and gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl BertEncoder {
     /// # Errors
     /// As [`BertEncoder::build_graph`].
     pub fn expected_weights(&self) -> Result<Vec<ExpectedWeight>, Diagnostics> {
-        Ok(expected(&self.build_graph(BertOptions::default())?))
+        Ok(expected_weights(&self.build_graph(BertOptions::default())?))
     }
 
     /// True for tensors that checkpoints hold and no graph reads: position ids of old files, BERT's

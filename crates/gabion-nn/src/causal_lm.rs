@@ -18,7 +18,7 @@ use crate::norm::RmsNorm;
 use crate::rope::{Frequencies, Pairing, Rotary};
 use crate::scope::Scope;
 use crate::stack::{PerProjection, StackedLinear, StackedLinearConfig};
-use crate::weights::{ExpectedWeight, ModelErrors, Stored, StoredDTypes, expected};
+use crate::weights::{ExpectedWeight, ModelErrors, Stored, StoredDTypes, expected_weights};
 
 /// `h = x + attention(norm(x))`, then `h + mlp(norm(h))`.
 #[derive(Clone, Debug)]
@@ -232,7 +232,7 @@ impl CausalLm {
     /// # Errors
     /// As [`CausalLm::build_graph`].
     pub fn expected_weights(&self) -> Result<Vec<ExpectedWeight>, Diagnostics> {
-        Ok(expected(&self.build_graph()?))
+        Ok(expected_weights(&self.build_graph()?))
     }
 
     /// True for tensors that checkpoints of this family may hold and no graph reads: rotary tables

@@ -49,4 +49,4 @@ pub use stack::{
     Device, PerProjection, StackErrors, StackProblem, StackedLinear, StackedLinearConfig,
     UnknownDevice,
 };
-pub use weights::{ExpectedWeight, ModelErrors, ModelProblem, StoredDTypes};
+pub use weights::{ExpectedWeight, ModelErrors, ModelProblem, StoredDTypes, expected_weights};

@@ -40,7 +40,7 @@ pub(crate) fn accepted(shape: &[usize]) -> Vec<DType> {
 
 /// Every tensor that the graph reads, sorted by name as people count (`layers.2` before
 /// `layers.10`).
-pub(crate) fn expected(graph: &Graph) -> Vec<ExpectedWeight> {
+pub fn expected_weights(graph: &Graph) -> Vec<ExpectedWeight> {
     let mut all: Vec<ExpectedWeight> = graph
         .weights()
         .into_iter()

@@ -6,7 +6,7 @@ use gabion_checkpoint::{
     Checkpoint, ModelFiles, Pooling, SentenceConfig, Tokenizer, is_stale_buffer,
 };
 use gabion_ir::Graph;
-use gabion_nn::{BertConfig, BertEncoder, BertOptions};
+use gabion_nn::{BertConfig, BertEncoder, BertOptions, expected_weights};
 use gabion_plan::{InputRef, MemoryUse, RunError, Session};
 use gabion_tensor::DType;
 
@@ -47,10 +47,10 @@ pub fn bert_encoder_layers(
     let cut = config.n_layers < all;
     let checkpoint = files.checkpoint();
     let encoder = BertEncoder::new(config, prefix(checkpoint), &stored_dtypes(checkpoint))?;
-    let expected = expectations(encoder.expected_weights()?);
+    let graph = encoder.build_graph(options)?;
+    let expected = expectations(expected_weights(&graph));
     let harmless = |name: &str| cut || encoder.may_ignore(name);
     checkpoint.check(&expected, &[&is_stale_buffer, &harmless])?;
-    let graph = encoder.build_graph(options)?;
     Ok((encoder, graph))
 }
 

@@ -6,7 +6,9 @@ use gabion_checkpoint::{
     Checkpoint, CheckpointError, Expected, LoadReport, ModelFiles, is_stale_buffer,
 };
 use gabion_ir::{Diagnostics, Graph};
-use gabion_nn::{CausalLm, CausalLmConfig, ConfigErrors, ExpectedWeight, ModelErrors};
+use gabion_nn::{
+    CausalLm, CausalLmConfig, ConfigErrors, ExpectedWeight, ModelErrors, expected_weights,
+};
 use gabion_plan::{InputRef, MemoryUse, RunError, Session};
 use gabion_tensor::{Bindings, DType, DimError};
 
@@ -136,10 +138,10 @@ pub fn causal_lm_layers(
     config.n_layers = layers.map_or(all, |n| n.clamp(1, all));
     let cut = config.n_layers < all;
     let model = CausalLm::new(config, &stored_dtypes(checkpoint))?;
-    let expected = expectations(model.expected_weights()?);
+    let graph = model.build_graph()?;
+    let expected = expectations(expected_weights(&graph));
     let harmless = |name: &str| cut || model.may_ignore(name);
     checkpoint.check(&expected, &[&is_stale_buffer, &harmless])?;
-    let graph = model.build_graph()?;
     Ok((model, graph))
 }
 
