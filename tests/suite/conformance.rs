@@ -12,7 +12,7 @@ use gabion_tensor::{Bindings, DType, Dim, HostTensor, Shape, TensorType};
 use crate::running::{Tensors, conforms, plainest, reference, same_bits, target};
 
 /// Samples of each operator in each test; a family of operators (`unary`) has more.
-const SEEDS: usize = 24;
+const SEEDS: usize = 64;
 
 /// Where an operand comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -53,3 +53,19 @@ fn graphs_in_the_documentation_are_canonical() {
         "expected at least 3 blocks, found {n_blocks}: is the fence `gir`?"
     );
 }
+
+/// A page that is not listed in `src/lib.rs` has Rust blocks that nobody compiles.
+#[test]
+fn the_rust_blocks_of_every_page_are_compiled() {
+    let list = fs::read_to_string(repository().join("tests/src/lib.rs")).expect("the list");
+    for entry in fs::read_dir(repository().join("docs")).expect("docs/ is there") {
+        let name = entry.expect("an entry").file_name().display().to_string();
+        if name.ends_with(".md") {
+            let line = format!("= \"{name}\",");
+            assert!(
+                list.contains(&line),
+                "docs/{name} is not in tests/src/lib.rs"
+            );
+        }
+    }
+}

@@ -149,6 +149,24 @@ fn passes_keep_the_values_of_every_operator() {
     });
 }
 
+/// The comparison that passes are held to finds a wrong one.
+#[test]
+fn a_wrong_rewrite_is_found() {
+    let graph = |body: &str| {
+        let text =
+            format!("graph @g(%x: f32[n, 4]) -> (f32[n, 4]) {{\n{body}  return y = %y\n}}\n");
+        Graph::parse(&text).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let before = graph("  %e = exp %x\n  %y = sub %e, %x\n");
+    assert_eq!(same_values(&before, &before, 0), Ok(()));
+    for wrong in [
+        "  %e = exp %x\n  %y = sub %x, %e\n",
+        "  %e = expm1 %x\n  %y = sub %e, %x\n",
+    ] {
+        assert!(same_values(&before, &graph(wrong), 0).is_err());
+    }
+}
+
 /// What a plan cannot hold is an error that names the weight and the way out.
 #[test]
 fn a_weight_of_symbolic_size_is_refused() {

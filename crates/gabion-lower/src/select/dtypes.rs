@@ -3,7 +3,7 @@
 
 use gabion_ir::ops;
 use gabion_ir::{NodeId, Value};
-use gabion_plan::{Kernel, Pairing, ScatterReduce, View};
+use gabion_plan::{Attention, Kernel, Pairing, ScatterReduce, View};
 use gabion_tensor::{DType, Dim, MapInstr, MapOp, MapProgram, Shape, TensorType};
 
 use super::views::{self, axis};
@@ -72,6 +72,40 @@ impl Selector<'_> {
             ops::Pairing::Interleaved => Pairing::Interleaved,
         };
         self.step_with(id, Kernel::Rope { pairing }, reads)
+    }
+
+    /// The mask is seen as `[batch.., heads, queries, keys]`. The kernel computes in f64 if the result
+    /// is f64, else in f32.
+    pub(super) fn select_attention(
+        &mut self,
+        id: NodeId,
+        op: &ops::Attention,
+    ) -> Result<(), SelectError> {
+        let wide = self.graph.node(id).results[0].dtype == DType::F64;
+        let mut reads = Vec::new();
+        for (i, &operand) in self.graph.operands(id).iter().enumerate() {
+            let dtype = self.graph.value_type(operand).dtype;
+            let is_float = dtype.is_float() && i < 3 + usize::from(op.mask);
+            reads.push(match is_float && (dtype == DType::F64) != wide {
+                true if wide => self.cast_view(id, operand, DType::F64)?,
+                true => self.cast_view(id, operand, DType::F32)?,
+                false => self.view(operand)?,
+            });
+        }
+        if op.mask {
+            let (q, k) = (&reads[0].shape, &reads[1].shape);
+            let lead = q.rank() - 3;
+            let tail = [&q[lead + 1], &q[lead], &k[lead]];
+            let shape: Shape = q[..lead].iter().chain(tail).cloned().collect();
+            reads[3] = views::broadcast(&reads[3], &shape);
+        }
+        let kernel = Attention {
+            scale: op.scale.get() as f32,
+            causal: op.causal,
+            mask: op.mask,
+            position: op.position,
+        };
+        self.step_with(id, Kernel::Attention(kernel), reads)
     }
 
     /// Sums and products of f16 and bf16 are rounded once, so they are made in f32.

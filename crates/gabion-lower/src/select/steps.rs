@@ -3,8 +3,8 @@
 use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
 use gabion_ir::{NodeId, Op, Value};
 use gabion_plan::{
-    Arrangement, Attention, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Place,
-    ReduceFn, SegmentOutput, Source, View,
+    Arrangement, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Place, ReduceFn,
+    SegmentOutput, Source, View,
 };
 use gabion_tensor::{Dim, Shape, TensorType};
 
@@ -376,32 +376,6 @@ impl Selector<'_> {
         };
         let reads = vec![data, self.view(operands[1])?];
         self.step_with(id, Kernel::Gather { axis: at }, reads)
-    }
-
-    /// The mask is seen as `[batch.., heads, queries, keys]`.
-    fn select_attention(&mut self, id: NodeId, op: &ops::Attention) -> Result<(), SelectError> {
-        let mut reads = self.reads(id)?;
-        if op.mask {
-            let (q, k) = (reads[0].shape.clone(), reads[1].shape.clone());
-            let rank = q.rank();
-            let shape: Shape = q[..rank - 3]
-                .iter()
-                .cloned()
-                .chain([
-                    q[rank - 2].clone(),
-                    q[rank - 3].clone(),
-                    k[rank - 3].clone(),
-                ])
-                .collect();
-            reads[3] = views::broadcast(&reads[3], &shape);
-        }
-        let kernel = Attention {
-            scale: op.scale.get() as f32,
-            causal: op.causal,
-            mask: op.mask,
-            position: op.position,
-        };
-        self.step_with(id, Kernel::Attention(kernel), reads)
     }
 
     /// Both operands as `[batch.., rows, columns]` views; promoted vectors are squeezed again.
