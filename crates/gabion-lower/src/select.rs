@@ -118,7 +118,7 @@ pub fn select(graph: &Graph, target: &Target) -> Result<Plan, SelectError> {
         selector.select_node(id)?;
     }
     selector.declare_outputs()?;
-    arena::place(&mut selector.plan);
+    arena::place(&mut selector.plan)?;
     Ok(selector.plan)
 }
 

@@ -41,7 +41,7 @@ pub fn run(bytes: &[u8]) -> u64 {
         Err(
             e @ (LowerError::Verify { .. }
             | LowerError::Patch(_)
-            | LowerError::TypeChanged { .. }
+            | LowerError::Plan(_)
             | LowerError::NoFixpoint { .. }),
         ) => {
             panic!("{e}\n{}", graph.to_text())

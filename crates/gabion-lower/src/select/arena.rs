@@ -2,7 +2,7 @@
 //! Sizes are symbolic, so a slot is as large as the maximum of its tenants.
 
 use gabion_plan::{Lifetime, Place, Plan};
-use gabion_tensor::{Bindings, Dim};
+use gabion_tensor::{Bindings, Dim, DimError};
 
 /// Alignment of every arena buffer, in bytes: a cache line, and a vector of 16 f32.
 const ALIGN: i64 = 64;
@@ -18,7 +18,10 @@ struct Slot {
 }
 
 /// Sets the lifetime and the offset of every arena buffer.
-pub(super) fn place(plan: &mut Plan) {
+///
+/// # Errors
+/// The arena's size overflows.
+pub(super) fn place(plan: &mut Plan) -> Result<(), DimError> {
     let lifetimes = lifetimes(plan);
     let mut order: Vec<usize> = (0..plan.buffers.len())
         .filter(|&b| matches!(plan.buffers[b].place, Place::Arena { .. }))
@@ -64,6 +67,7 @@ pub(super) fn place(plan: &mut Plan) {
         }
         offset = &offset + &round_up(&slot.bytes);
     }
+    offset.check()
 }
 
 fn round_up(bytes: &Dim) -> Dim {
