@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 use crate::CheckpointError;
 
@@ -24,58 +24,116 @@ fn sync_folder(folder: &Path) {
 }
 
 /// Writes `path` through `body`: into a temporary file beside it, synced to the disk, then renamed over it. If anything
-/// fails, the old file is as it was and the temporary file is gone.
+/// fails, the old file is as it was and the temporary file is gone. A link stays, and what it names is written. What is
+/// no file, such as a device or a pipe, is written to and never replaced.
 pub(crate) fn write_file(
     path: &Path,
     body: impl FnOnce(&mut dyn Write) -> Result<(), CheckpointError>,
 ) -> Result<(), CheckpointError> {
-    let folder = parent(path);
     let error = |source: io::Error| CheckpointError::io(path, "write", source);
-    let temporary = NamedTempFile::new_in(folder).map_err(error)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, temporary);
-    body(&mut writer)?;
-    let temporary = writer.into_inner().map_err(|it| error(it.into_error()))?;
-    let mode = file_mode(path);
-    set_mode(temporary.as_file(), mode).map_err(error)?;
+    let place = resolve(path).map_err(error)?;
+    match fs::metadata(&place) {
+        Ok(old) if old.is_file() => replace(path, &place, Some(&old), body),
+        Ok(old) if old.is_dir() => Err(error(io::ErrorKind::IsADirectory.into())),
+        Ok(_) => {
+            let file = File::options().write(true).open(&place).map_err(error)?;
+            written(path, file, body).map(drop)
+        }
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            replace(path, &place, None, body)
+        }
+        Err(source) => Err(error(source)),
+    }
+}
+
+/// What is written to `file`, which stands for `path`, down to the last byte.
+fn written<F: Write>(
+    path: &Path,
+    file: F,
+    body: impl FnOnce(&mut dyn Write) -> Result<(), CheckpointError>,
+) -> Result<F, CheckpointError> {
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    match body(&mut writer) {
+        Ok(()) => writer
+            .into_inner()
+            .map_err(|it| CheckpointError::io(path, "write", it.into_error())),
+        Err(failed) => {
+            // What is still in the buffer is of no use to anybody.
+            let _unwritten = writer.into_parts();
+            Err(failed)
+        }
+    }
+}
+
+/// Puts a new file in the place of the old one, or where none was.
+fn replace(
+    path: &Path,
+    place: &Path,
+    old: Option<&fs::Metadata>,
+    body: impl FnOnce(&mut dyn Write) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let error = |source: io::Error| CheckpointError::io(path, "write", source);
+    let folder = parent(place);
+    let temporary = written(path, beside(place).map_err(error)?, body)?;
+    if let Some(old) = old {
+        let mode = old.permissions();
+        temporary.as_file().set_permissions(mode).map_err(error)?;
+    }
     temporary.as_file().sync_all().map_err(error)?;
-    temporary.persist(path).map_err(|it| error(it.error))?;
+    temporary.persist(place).map_err(|it| error(it.error))?;
     sync_folder(folder);
     Ok(())
 }
 
-/// Writes a whole small file atomically.
-pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+/// A new file beside `place`, with the permissions that any new file gets, which is removed when it is dropped.
+fn beside(place: &Path) -> io::Result<NamedTempFile> {
+    let folder = parent(place);
+    for n in 0..u32::MAX {
+        let name = format!(".gabion-{}-{n}.tmp", std::process::id());
+        let path = folder.join(name);
+        match File::options().write(true).create_new(true).open(&path) {
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(source),
+            Ok(file) => {
+                let path = TempPath::try_from_path(path)?;
+                return Ok(NamedTempFile::from_parts(file, path));
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// So many links to links are a circle.
+const LINKS: usize = 40;
+
+/// What `path` names: the end of the chain if it is a link, whether or not anything is there.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut place = path.to_path_buf();
+    for _ in 0..LINKS {
+        match fs::symlink_metadata(&place) {
+            Ok(it) if it.is_symlink() => {
+                let target = fs::read_link(&place)?;
+                // What is open under a number has no name to be found by.
+                if fs::metadata(&place).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+                    return Ok(place);
+                }
+                place = parent(&place).join(target);
+            }
+            _ => return Ok(place),
+        }
+    }
+    Err(io::Error::other("the links go round in a circle"))
+}
+
+/// Writes a whole small file atomically: whatever fails, the old file is as it was.
+///
+/// # Errors
+/// [`CheckpointError::Io`]: what the system said.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     write_file(path, |out| {
         out.write_all(bytes)
             .map_err(|source| CheckpointError::io(path, "write", source))
     })
-}
-
-/// The permissions of the file that is replaced, or those of any new file. Temporary files are private to their owner, and a
-/// checkpoint is not.
-#[cfg(unix)]
-fn file_mode(path: &Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt;
-    match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions().mode() & 0o777,
-        Err(_) => 0o644,
-    }
-}
-
-#[cfg(not(unix))]
-fn file_mode(_path: &Path) -> u32 {
-    0
-}
-
-#[cfg(unix)]
-fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
-    Ok(())
 }
 
 /// A folder that is filled under another name beside its place and takes its place at the end. Dropped before
@@ -92,10 +150,14 @@ impl NewFolder {
     /// Something other than an empty folder is at `target`, or the place cannot be written.
     pub(crate) fn new(target: &Path) -> Result<Self, CheckpointError> {
         check_vacant(target)?;
+        let error = |source: io::Error| CheckpointError::io(target, "create", source);
+        let folder = parent(target);
+        // A folder that is not there is said in the system's words, without the temporary name.
+        fs::read_dir(folder).map_err(error)?;
         let staging = tempfile::Builder::new()
             .prefix(".gabion-convert-")
-            .tempdir_in(parent(target))
-            .map_err(|source| CheckpointError::io(target, "create", source))?;
+            .tempdir_in(folder)
+            .map_err(error)?;
         Ok(NewFolder {
             staging,
             target: target.to_path_buf(),
@@ -218,6 +280,67 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no").join("model.safetensors");
         let error = write_bytes(&path, b"x").unwrap_err().to_string();
-        assert!(error.contains("no/model.safetensors"), "{error}");
+        let named = format!("{}: cannot write: ", path.display());
+        assert!(
+            error.starts_with(&named) && !error.contains(".gabion-"),
+            "{error}"
+        );
+        let error = write_bytes(folder.path(), b"x").unwrap_err().to_string();
+        assert!(error.contains("cannot write: is a directory"), "{error}");
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_what_it_names_is_written() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("store")).unwrap();
+        symlink("store/real", at("link")).unwrap();
+        symlink("link", at("second")).unwrap();
+        for content in [b"one", b"two"] {
+            write_bytes(&at("second"), content).unwrap();
+            assert_eq!(fs::read(at("store/real")).unwrap(), content);
+        }
+        assert!(at("link").is_symlink() && at("second").is_symlink());
+        assert_eq!(names(&at("store")), ["real"]);
+        symlink("round", at("round")).unwrap();
+        let error = write_bytes(&at("round"), b"x").unwrap_err().to_string();
+        assert!(error.contains("round: cannot write: "), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_written_to_and_never_replaced() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        // Sockets cannot be opened by name.
+        let error = write_bytes(&socket, b"x").unwrap_err().to_string();
+        assert!(error.contains("socket: cannot write"), "{error}");
+        assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+        let link = folder.path().join("link");
+        symlink("/dev/null", &link).unwrap();
+        write_bytes(&link, &[7; 3 << 20]).unwrap();
+        assert!(link.is_symlink());
+        assert!(fs::metadata(&link).unwrap().file_type().is_char_device());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_permissions_are_those_of_the_old_file_or_of_any_new_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        write_bytes(&ours, b"1").unwrap();
+        fs::write(&other, b"1").unwrap();
+        assert_eq!(mode(&ours), mode(&other));
+        fs::set_permissions(&ours, fs::Permissions::from_mode(0o640)).unwrap();
+        write_bytes(&ours, b"2").unwrap();
+        assert_eq!(mode(&ours), 0o640);
     }
 }

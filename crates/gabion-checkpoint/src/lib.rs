@@ -40,6 +40,7 @@ mod stored;
 mod tokenizer;
 mod view;
 
+pub use atomic::write_bytes;
 pub use checkpoint::{
     Checkpoint, CheckpointFile, FileKind, INDEX_FILE, PrefixView, SINGLE_FILE, TensorInfo,
 };
