@@ -10,7 +10,7 @@ pub mod samples;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gabion_tensor::{Bindings, HostTensor, TensorType};
+use gabion_tensor::{Bindings, Dim, HostTensor, Shape, TensorType};
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -246,6 +246,9 @@ impl<'g> Evaluator<'g> {
                     };
                     args.push(get(value).ok_or_else(missing)?);
                 }
+                for ty in &node.results {
+                    check_room(ty, bindings)?;
+                }
                 let results = op.eval(&args, &EvalCx::new(bindings, &node.results))?;
                 check_results(&node.results, &results, bindings)?;
                 Ok(results)
@@ -260,6 +263,29 @@ impl<'g> Evaluator<'g> {
             },
         })
     }
+}
+
+/// Below so many bytes nobody asks whether there is room.
+const SMALL: usize = 64 << 20;
+
+/// Refuses a type whose values would not fit into memory, before anything tries to make one.
+///
+/// # Errors
+/// [`EvalError::Value`] with the type and its sizes; symbols without a value.
+pub fn check_room(ty: &TensorType, bindings: &Bindings) -> Result<(), EvalError> {
+    let shape = ty.shape.eval(bindings)?;
+    // Most operators compute in f64, and the result is beside what it was made from.
+    let bytes = shape
+        .iter()
+        .try_fold(2 * size_of::<f64>(), |n, &dim| n.checked_mul(dim));
+    let room = |n: usize| n < SMALL || Vec::<u8>::new().try_reserve_exact(n).is_ok();
+    if bytes.is_some_and(room) {
+        return Ok(());
+    }
+    let sizes = TensorType::new(ty.dtype, Shape::from_iter(shape.into_iter().map(Dim::from)));
+    Err(EvalError::Value(format!(
+        "{sizes} is more than this machine has memory for"
+    )))
 }
 
 /// An operator's meaning must agree with its type rule.

@@ -72,7 +72,7 @@ pub fn sample_inputs(
                     .ranges
                     .get(&*input.name)
                     .unwrap_or(&options.default_range);
-                let shape = ty.shape.eval(&bindings)?;
+                let shape = sized("input", &input.name, ty, &bindings)?;
                 if ty.dtype.is_int() {
                     integers(&mut sampler, ty.dtype, &shape, range)?
                 } else {
@@ -84,7 +84,7 @@ pub fn sample_inputs(
     }
     let mut weights = BTreeMap::new();
     for (name, ty, _) in graph.weights() {
-        let shape = ty.shape.eval(&bindings)?;
+        let shape = sized("weight", &name, &ty, &bindings)?;
         weights.insert(name.to_string(), weight(&mut sampler, &ty, &shape)?);
     }
     Ok(Samples {
@@ -92,6 +92,18 @@ pub fn sample_inputs(
         weights,
         bindings,
     })
+}
+
+/// The sizes of a tensor that there is room for.
+fn sized(
+    kind: &'static str,
+    name: &str,
+    ty: &TensorType,
+    bindings: &Bindings,
+) -> Result<SmallVec<[usize; 4]>, EvalError> {
+    super::check_room(ty, bindings)
+        .map_err(|error| super::bind::wrong(kind, name, error.to_string()))?;
+    Ok(ty.shape.eval(bindings)?)
 }
 
 fn weight(
