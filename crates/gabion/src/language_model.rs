@@ -43,7 +43,7 @@ pub enum ModelError {
     #[error("the prompt is empty: give at least one token")]
     EmptyPrompt,
     /// The text does not fit the model's context.
-    #[error("{prompt} prompt tokens and {new} new ones need {} positions, the model has {context}: shorten the prompt or ask for fewer tokens", prompt + new)]
+    #[error("{prompt} prompt tokens and {new} new ones need {} positions, the model has {context}: shorten the prompt or ask for fewer tokens", prompt.saturating_add(*new))]
     Context {
         /// Tokens of the prompt.
         prompt: usize,

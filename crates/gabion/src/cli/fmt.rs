@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use gabion::checkpoint::write_bytes;
 use serde_json::json;
 
 use super::error::CliError;
 use super::output::Output;
-use super::write::write_file;
 use super::{Done, graph_file};
 
 /// Words of `gabion fmt`.
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         if stdin && !args.check {
             out.text(&new)?;
         } else if changed && !args.check {
-            write_file(path, new.as_bytes())?;
+            write_bytes(path, new.as_bytes())?;
         }
         if changed && !stdin {
             let what = if args.check {

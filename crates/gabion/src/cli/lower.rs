@@ -1,8 +1,10 @@
 //! `gabion lower`: a graph at a stage between what was built and what runs.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use gabion::checkpoint::write_bytes;
 use gabion::cpu::cpu_target;
 use gabion::encoder::{bert_encoder_layers, sentence_options};
 use gabion::ir::Graph;
@@ -13,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::output::{Output, table};
-use super::write::{make_folder, write_file};
 use super::{Done, graph_file, model_arg};
 
 /// Words of `gabion lower`.
@@ -210,21 +211,24 @@ fn summary(lowered: &Lowered) -> String {
 }
 
 /// One numbered file before and after each pass, the plan, the ledger, and a manifest of them.
-fn dump(folder: &Path, graph: &Graph, lowered: &Lowered) -> Result<(), CliError> {
-    make_folder(folder)?;
+fn dump(folder: &Path, graph: &Graph, lowered: &Lowered) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).map_err(|source| CliError::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
     let mut entries = Vec::new();
     for (i, pass) in lowered.passes.iter().enumerate() {
         let names = ["before", "after"].map(|when| format!("{i:02}_{}.{when}.gir", pass.name));
         if let Some(snapshot) = &pass.snapshot {
             for (name, graph) in names.iter().zip([&snapshot.before, &snapshot.after]) {
-                write_file(&folder.join(name), graph.to_text().as_bytes())?;
+                write_bytes(&folder.join(name), graph.to_text().as_bytes())?;
             }
         }
         let mut entry = pass_json(pass);
         entry["files"] = json!(names);
         entries.push(entry);
     }
-    write_file(
+    write_bytes(
         &folder.join("ledger.txt"),
         lowered.ledger.to_string().as_bytes(),
     )?;
@@ -237,11 +241,12 @@ fn dump(folder: &Path, graph: &Graph, lowered: &Lowered) -> Result<(), CliError>
         "plan": null,
     });
     if let Some(plan) = &lowered.plan {
-        write_file(&folder.join("plan.txt"), plan.to_text().as_bytes())?;
+        write_bytes(&folder.join("plan.txt"), plan.to_text().as_bytes())?;
         manifest["plan"] = "plan.txt".into();
     }
-    write_file(
+    write_bytes(
         &folder.join("manifest.json"),
         format!("{manifest:#}\n").as_bytes(),
-    )
+    )?;
+    Ok(())
 }

@@ -20,7 +20,6 @@ mod run;
 mod stack;
 mod tensor_file;
 mod verify;
-mod write;
 
 use std::process::ExitCode;
 

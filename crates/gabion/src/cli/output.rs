@@ -79,6 +79,7 @@ impl Output {
     pub(crate) fn spinner(&self, what: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(None, target());
         if !bar.is_hidden() {
+            bar.set_style(ProgressStyle::default_spinner());
             bar.set_message(what.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
         }

@@ -1,11 +1,12 @@
 //! `gabion run`: a graph in text form, on tensors from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gabion::checkpoint::Checkpoint;
 use gabion::ir::Graph;
-use gabion::tensor::{Bindings, HostTensor};
+use gabion::plan::RunError;
+use gabion::tensor::{Bindings, Dim, HostTensor, Symbol};
 use gabion::{CheckpointWeights, Compiled, Engine};
 use serde_json::{Value, json};
 
@@ -49,8 +50,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         None => BTreeMap::new(),
     };
     let sizes = sizes(&graph, &inputs, args)?;
-    let checkpoint = Checkpoint::open_files(&args.weights)?;
-    tensor_file::check(&graph, &checkpoint, &|_| true)?;
+    let checkpoint = weights(&graph, args)?;
     let compiled = compile(&engine, &graph, &checkpoint)?;
     let outputs = execute(
         &compiled,
@@ -61,6 +61,21 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     tensor_file::write(&args.outputs, &outputs)?;
     describe(&args.outputs, &outputs, out)?;
     Ok(true)
+}
+
+/// The files of the weights, after they were compared with the graph.
+fn weights(graph: &Graph, args: &Args) -> anyhow::Result<Checkpoint> {
+    let read = graph.weights();
+    if let (true, [(name, ty, _), ..]) = (args.weights.is_empty(), &read[..]) {
+        let problem = format!(
+            "the graph reads {} weights, the first of them `{name}`, {ty}: name the files that hold them with --weights",
+            read.len()
+        );
+        return Err(CliError::file(&args.graph, problem).into());
+    }
+    let checkpoint = Checkpoint::open_files(&args.weights)?;
+    tensor_file::check(graph, &checkpoint, &args.weights, &|_| true)?;
+    Ok(checkpoint)
 }
 
 /// Compiles a graph on the tensors of a checkpoint.
@@ -84,9 +99,10 @@ pub(crate) fn execute(
         .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
     let mut session = compiled.session_with(sizes)?;
-    Ok(session
-        .run(&given)
-        .map_err(|error| CliError::in_file(file, error))?)
+    session.run(&given).map_err(|error| match error {
+        RunError::Executor(_) | RunError::Output { .. } => error.into(),
+        of_inputs => CliError::in_file(file, of_inputs).into(),
+    })
 }
 
 /// The sizes of donated inputs: given in words, or by the shapes of the inputs.
@@ -96,7 +112,18 @@ fn sizes(
     args: &Args,
 ) -> anyhow::Result<Bindings> {
     let mut sizes = Bindings::new();
+    let symbols = symbols(graph);
     for (name, value) in &args.sizes {
+        if !symbols.contains(name.as_str()) {
+            let known: Vec<_> = symbols.iter().map(|s| format!("`{s}`")).collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            let message = format!("--size {name}={value}: the graph's symbols are {known}");
+            return Err(CliError::Options(message).into());
+        }
         sizes.bind(name, *value)?;
     }
     let file = args.inputs.as_deref().unwrap_or(&args.graph);
@@ -109,6 +136,15 @@ fn sizes(
             .map_err(|error| CliError::file(file, format!("input `{}`: {error}", input.name)))?;
     }
     Ok(sizes)
+}
+
+/// Every symbol in the graph's types.
+fn symbols(graph: &Graph) -> BTreeSet<Symbol> {
+    let order = graph.canonical_order();
+    let types = order.iter().flat_map(|id| &graph.node(*id).results);
+    types
+        .flat_map(|ty| ty.shape.iter().flat_map(Dim::symbols))
+        .collect()
 }
 
 /// What was written.

@@ -278,7 +278,12 @@ fn check(
                 .any(|module| holds(module, ours))
         })
     };
-    Ok(tensor_file::check(graph, checkpoint, &elsewhere)?)
+    Ok(tensor_file::check(
+        graph,
+        checkpoint,
+        &args.weights,
+        &elsewhere,
+    )?)
 }
 
 fn print(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gabion::checkpoint::{
     Checkpoint, CheckpointError, Expected, LoadReport, SafetensorsType, TensorDecl,
@@ -50,14 +50,15 @@ pub(crate) fn write(path: &Path, tensors: &[(String, HostTensor)]) -> anyhow::Re
     Ok(())
 }
 
-/// Compares a graph's weights with a checkpoint that may hold much else: what is missing gets its
-/// nearest names from all that is there, and only what is not `elsewhere` is unexpected.
+/// Compares a graph's weights with the checkpoint of `files`, which may hold much else: what is missing
+/// gets its nearest names from all that is there, and only what is not `elsewhere` is unexpected.
 ///
 /// # Errors
 /// Everything that is wrong, at once.
 pub(crate) fn check(
     graph: &Graph,
     checkpoint: &Checkpoint,
+    files: &[PathBuf],
     elsewhere: &dyn Fn(&str) -> bool,
 ) -> Result<(), Box<LoadReport>> {
     let expected = expected(graph);
@@ -68,6 +69,8 @@ pub(crate) fn check(
                 report.missing = whole.missing;
                 report.hints = whole.hints;
             }
+            let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+            report.path = files.join(", ").into();
             report
         })
 }

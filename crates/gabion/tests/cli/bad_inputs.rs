@@ -22,6 +22,18 @@ fn prompts_that_cannot_be_used_are_refused() {
         &["--prompt-ids", "5,6", "--max-new-tokens", "127"],
         &["2 prompt tokens and 127 new ones need 129 positions, the model has 128"],
     );
+    refused(
+        &[
+            "--prompt-ids",
+            "5",
+            "--max-new-tokens",
+            &usize::MAX.to_string(),
+        ],
+        &[
+            "1 prompt tokens and 18446744073709551615 new ones",
+            "the model has 128",
+        ],
+    );
     let long = vec!["5"; 129].join(",");
     refused(
         &["--prompt-ids", &long],

@@ -52,12 +52,35 @@ fn safetensors_files_that_are_cut_short_are_refused() {
     let folder = copied();
     let file = folder.path().join("model/model.safetensors");
     let whole = fs::read(&file).unwrap();
-    for length in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+    let header = u64::from_le_bytes(whole[..8].try_into().unwrap());
+    let data = whole.len() - 8 - header as usize;
+    let needs = |found: usize| {
+        format!(
+            "the header needs {} bytes and the file has {found}",
+            8 + header
+        )
+    };
+    let leave =
+        |found: usize| format!("of the data leave the file, which has {found} bytes of data");
+    for (length, said) in [
+        (
+            0,
+            "the header's length needs 8 bytes and the file has 0".to_owned(),
+        ),
+        (
+            7,
+            "the header's length needs 8 bytes and the file has 7".to_owned(),
+        ),
+        (8, needs(8)),
+        (100, needs(100)),
+        (whole.len() - data / 2, leave(data - data / 2)),
+        (whole.len() - 1, leave(data - 1)),
+    ] {
         fs::write(&file, &whole[..length]).unwrap();
-        generate(folder.path(), "model").refused(&["model.safetensors"]);
+        generate(folder.path(), "model").refused(&["model.safetensors: ", &said]);
     }
     fs::write(&file, [&whole[..], b"more"].concat()).unwrap();
-    generate(folder.path(), "model").refused(&["model.safetensors"]);
+    generate(folder.path(), "model").refused(&["model.safetensors: ", "belong to no tensor"]);
 }
 
 #[test]
@@ -95,7 +118,10 @@ fn safetensors_headers_that_lie_are_refused() {
     let mut length = fs::read(&file).unwrap();
     length[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     fs::write(&file, length).unwrap();
-    generate(folder.path(), "model").refused(&["model.safetensors", "header"]);
+    generate(folder.path(), "model").refused(&[
+        "model.safetensors: the header claims 18446744073709551615 bytes",
+        "this is not a safetensors file, or it is damaged",
+    ]);
 }
 
 #[test]
@@ -109,8 +135,23 @@ fn gguf_files_that_lie_are_refused() {
         fs::write(at.join("bad.gguf"), bytes).unwrap();
         generate(at, "bad.gguf").refused(&[&["bad.gguf"], said].concat());
     };
-    for length in [0, 3, 4, 20, 24, 200, good.len() / 2, good.len() - 1] {
-        refused(&good[..length], &[]);
+    for (length, said) in [
+        (0, "not a GGUF file: it begins with nothing"),
+        (3, "not a GGUF file: it begins with `GGU`"),
+        (
+            4,
+            "truncated: `the version` needs 8 bytes and the file has 4",
+        ),
+        (
+            20,
+            "truncated: `the metadata count` needs 24 bytes and the file has 20",
+        ),
+        (24, "`the metadata` claims"),
+        (200, "and 176 bytes are left"),
+        (good.len() / 2, "of the data leave the file"),
+        (good.len() - 1, "tensor `output_norm.weight`: "),
+    ] {
+        refused(&good[..length], &[said]);
     }
     let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
@@ -167,10 +208,16 @@ fn shards_that_do_not_agree_with_the_index_are_refused() {
     );
     fresh();
     fs::remove_file(model.join(second)).unwrap();
-    generate(folder.path(), "model").refused(&["index.json", second]);
+    generate(folder.path(), "model").refused(&[
+        "index.json: lists the shard `model-00002-of-00002.safetensors`, which is not in that folder",
+    ]);
     fresh();
     fs::copy(model.join(first), model.join(second)).unwrap();
-    generate(folder.path(), "model").refused(&[first, second, "tensor"]);
+    generate(folder.path(), "model").refused(&[
+        &format!("{second}: tensor `"),
+        "`: is also in ",
+        &format!("{first}: one of the two must go"),
+    ]);
     fresh();
     edit_index(&|map| {
         map["model.norm.weight"] = if map["model.norm.weight"] == first {
@@ -259,4 +306,55 @@ fn folders_without_a_checkpoint_say_what_they_hold() {
     fs::write(folder.path().join("note.txt"), "hello").unwrap();
     generate(folder.path(), "note.txt").refused(&["note.txt"]);
     assert_eq!(names(folder.path()), ["empty", "model", "note.txt"]);
+}
+
+/// Whatever is wrong with the model, nothing is written, and what was there stays.
+#[test]
+fn damaged_models_are_not_converted() {
+    let folder = copied();
+    let at = folder.path();
+    fs::write(at.join("old.gguf"), "old").unwrap();
+    let file = at.join("model/model.safetensors");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    for out in ["old.gguf", "new.gguf", "new"] {
+        gabion(at, ["convert", "model", out]).refused(&[
+            "model.safetensors: tensor `model.norm.weight`: ",
+            "leave the file",
+        ]);
+    }
+    fs::write(&file, &whole).unwrap();
+    edit_config(&at.join("model"), |c| {
+        c.insert("intermediate_size".into(), 100.into());
+    });
+    for out in ["old.gguf", "new.gguf", "new"] {
+        gabion(at, ["convert", "model", out])
+            .refused(&["model.layers.0.mlp.down_proj.weight: expected [64, 100], found [64, 96]"]);
+    }
+    assert_eq!(names(at), ["model", "old.gguf"]);
+    assert_eq!(fs::read(at.join("old.gguf")).unwrap(), b"old");
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_no_half_of_a_model() {
+    let folder = copied();
+    let at = folder.path();
+    fs::write(at.join("old.gguf"), "old").unwrap();
+    for (out, parts) in [
+        ("old.gguf", &["old.gguf: cannot write"][..]),
+        ("new", &["model.safetensors: cannot write"]),
+    ] {
+        let program = env!("CARGO_BIN_EXE_gabion");
+        let script = format!("trap '' XFSZ; ulimit -f 64; exec '{program}' convert model {out}");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(at)
+            .output()
+            .unwrap();
+        Ran::of(output).refused(parts);
+        assert_eq!(names(at), ["model", "old.gguf"]);
+    }
+    assert_eq!(fs::read(at.join("old.gguf")).unwrap(), b"old");
 }

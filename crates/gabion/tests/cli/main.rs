@@ -14,6 +14,7 @@ mod lower;
 mod output;
 mod presets;
 mod run;
+mod shapes;
 mod stack;
 
 use std::collections::BTreeMap;

@@ -268,3 +268,103 @@ fn a_full_disk_leaves_the_old_file() {
     assert_eq!(fs::read(at.join("y.safetensors")).unwrap(), b"old");
     assert_eq!(names(at), before);
 }
+
+/// A file may be named by a link, and a pipe may be an output: neither is replaced.
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_are_written_to_and_stay() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_case(at);
+    fs::create_dir(at.join("store")).unwrap();
+    fs::write(at.join("store/real"), "old").unwrap();
+    symlink("store/real", at.join("y.safetensors")).unwrap();
+    run(at).ok();
+    assert!(at.join("y.safetensors").is_symlink());
+    let written = fs::read(at.join("store/real")).unwrap();
+    assert!(tensors(&at.join("y.safetensors")).contains_key("squares"));
+    assert_eq!(names(&at.join("store")), ["real"]);
+
+    fs::remove_file(at.join("y.safetensors")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(at.join("y.safetensors"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let pipe = at.join("y.safetensors");
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    run(at).ok();
+    // A program that replaced the pipe would leave its reader waiting.
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert_eq!(reader.join().unwrap(), written);
+}
+
+#[test]
+fn weights_that_were_not_given_and_symbols_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_case(at);
+    let words = |more: &[&'static str]| {
+        let mut words = vec!["run", "g.gir", "--inputs", "x.safetensors"];
+        words.extend(["--outputs", "y.safetensors"]);
+        words.extend(more);
+        words
+    };
+    gabion(at, words(&[])).refused(&[
+        "g.gir: the graph reads 1 weights, the first of them `w`, f32[3, 2]",
+        "--weights",
+    ]);
+    write_tensors(&at.join("v.safetensors"), &[("v", f32s(&[1], &[0.0]))]);
+    gabion(at, words(&["--weights", "v.safetensors", "x.safetensors"])).refused(&[
+        "v.safetensors, x.safetensors does not fit",
+        "w [3, 2] of f32",
+    ]);
+    let more = ["--weights", "w.safetensors", "--size", "m=2"];
+    gabion(at, words(&more)).refused(&["--size m=2: the graph's symbols are `n`"]);
+    let more = ["--weights", "w.safetensors", "--size", "n=3"];
+    gabion(at, words(&more)).refused(&["x.safetensors: input `x`", "axis 0 is 2, expected n = 3"]);
+    assert!(!at.join("y.safetensors").exists());
+}
+
+/// No machine has the memory: an error, and no end by the system.
+#[test]
+fn sizes_beyond_any_memory_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let text = "graph @g(%x: f32[]) -> (f32[9000000000000]) {\n  %y = broadcast %x {shape = [9000000000000]} : f32[9000000000000]\n  return %y\n}\n";
+    fs::write(at.join("g.gir"), text).unwrap();
+    inputs(at, &[("x", f32s(&[], &[1.0]))]);
+    let words = ["run", "g.gir", "--inputs", "x.safetensors"];
+    let outputs = ["--outputs", "y.safetensors"];
+    gabion(at, words.iter().chain(&outputs)).refused(&["cannot allocate 36000000000000 bytes"]);
+    let refused = [
+        "broadcast at %y",
+        "f32[9000000000000] is more than this machine has memory for",
+    ];
+    gabion(at, ["verify", "g.gir"]).refused(&refused);
+    fs::write(at.join("g.gir"), CACHE).unwrap();
+    inputs(
+        at,
+        &[
+            ("x", f32s(&[1, 2], &[7.0, 8.0])),
+            ("position", HostTensor::scalar(0i64)),
+        ],
+    );
+    let size = ["--size", "capacity=9000000000000"];
+    gabion(at, words.iter().chain(&outputs).chain(&size))
+        .refused(&["input `cache`", "cannot allocate 72000000000000 bytes"]);
+    let bench = [
+        "bench",
+        "linear",
+        "--in-dim",
+        "9999999",
+        "--out-dims",
+        "9999999",
+    ];
+    gabion(at, bench).refused(&["f32[9999999, 9999999] is more than"]);
+    assert_eq!(names(at), ["g.gir", "x.safetensors"]);
+}

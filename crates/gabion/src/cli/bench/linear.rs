@@ -8,7 +8,7 @@ use gabion::Engine;
 use gabion::ir::{Builder, Graph, Sampler};
 use gabion::nn::{PerProjection, Scope, StackedLinear, StackedLinearConfig};
 use gabion::plan::InputRef;
-use gabion::tensor::{DType, HostTensor, TensorType};
+use gabion::tensor::{Bindings, DType, Dim, HostTensor, TensorType};
 use serde_json::{Value, json};
 
 use super::super::Done;
@@ -60,7 +60,7 @@ pub(super) fn stack_graph(
     config.dtype = PerProjection::All(format);
     let layer = StackedLinear::new(config)?;
     let b = Builder::new("stack");
-    let tokens = gabion::tensor::Dim::symbol("tokens")?;
+    let tokens = Dim::symbol("tokens")?;
     let x = b.input("x", TensorType::new(DType::F32, [tokens, in_dim.into()]));
     b.output("y", layer.forward(&Scope::root(&b), x));
     Ok(b.finish()?)
@@ -71,6 +71,7 @@ pub(super) fn stack_weights(graph: &Graph) -> anyhow::Result<BTreeMap<String, Ho
     let mut sampler = Sampler::new(1);
     let mut weights = BTreeMap::new();
     for (name, ty, _) in graph.weights() {
+        gabion::ir::eval::check_room(&ty, &Bindings::new())?;
         let shape = ty.shape.as_fixed().unwrap_or_default();
         let bound = (3.0 / shape.last().copied().unwrap_or(1).max(1) as f64).sqrt();
         weights.insert(
@@ -136,6 +137,8 @@ fn measure(
     let progress = out.bar("measuring", args.m.len());
     for &m in &args.m {
         let mut session = compiled.session()?;
+        let ty = TensorType::new(DType::F32, [m.into(), Dim::from(k.max(n))]);
+        gabion::ir::eval::check_room(&ty, &Bindings::new())?;
         let x = Sampler::new(2).tensor_in(DType::F32, &[m, k], -1.0, 1.0);
         let input = [InputRef {
             name: "x",
