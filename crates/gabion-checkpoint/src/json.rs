@@ -2,7 +2,8 @@
 //! lives with their readers.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -17,14 +18,21 @@ const MAX_JSON: u64 = 1 << 30;
 /// Reads a text file.
 pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
     let error = |source| CheckpointError::io(path, "read", source);
-    let length = fs::metadata(path).map_err(error)?.len();
+    let too_long = |length: u64| {
+        let problem = format!("{length} bytes or more, the limit is {MAX_JSON}");
+        CheckpointError::file(path, FileProblem::Json(problem))
+    };
+    let mut file = File::open(path).map_err(error)?;
+    let length = file.metadata().map_err(error)?.len();
     if length > MAX_JSON {
-        return Err(CheckpointError::file(
-            path,
-            FileProblem::Json(format!("{length} bytes, the limit is {MAX_JSON}")),
-        ));
+        return Err(too_long(length));
     }
-    let bytes = fs::read(path).map_err(error)?;
+    // A device has no length and may have no end.
+    let mut bytes = Vec::with_capacity(length as usize);
+    let limited = (&mut file).take(MAX_JSON + 1).read_to_end(&mut bytes);
+    if limited.map_err(error)? as u64 > MAX_JSON {
+        return Err(too_long(MAX_JSON + 1));
+    }
     String::from_utf8(bytes).map_err(|error| {
         CheckpointError::file(
             path,

@@ -1,6 +1,6 @@
 //! Graphs in text form, read from files or standard input.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -8,19 +8,29 @@ use gabion::ir::Graph;
 
 use super::error::CliError;
 
+/// The longest text that is read: the graphs of models have some hundred thousand bytes.
+const MAX_TEXT: u64 = 1 << 28;
+
 /// The text of a file; `-` is standard input.
 pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
     let read = |source| CliError::Read {
         path: path.to_owned(),
         source,
     };
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map_err(read)?;
-        bytes
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
     } else {
-        fs::read(path).map_err(read)?
+        Box::new(File::open(path).map_err(read)?)
     };
+    let mut bytes = Vec::new();
+    source
+        .take(MAX_TEXT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if bytes.len() as u64 > MAX_TEXT {
+        let problem = format!("a text of more than {MAX_TEXT} bytes, which is the limit");
+        return Err(CliError::file(path, problem));
+    }
     utf8(bytes, || path.display().to_string())
 }
 

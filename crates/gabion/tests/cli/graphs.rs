@@ -208,3 +208,12 @@ fn verify_names_the_value_where_they_part() {
     );
     assert!(ran.stderr.contains("(error "), "{ran:?}");
 }
+
+/// A text without an end, as a device may be.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_text_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("g.gir")).unwrap();
+    gabion(folder.path(), ["check", "g.gir"]).refused(&["g.gir: a text of more than 268435456"]);
+}
