@@ -14,7 +14,7 @@ use crate::select::has_kernel;
 ///
 /// # Errors
 /// A decomposition that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let target = cx.target;
     rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
         let obstacle = match op {
@@ -25,10 +25,13 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
             _ if op.is_leaf() || has_kernel(op, target) => None,
             _ => Some(format!("{} has no kernel for {}", target.name, op.name())),
         };
-        let Some(obstacle) = obstacle else { return Ok(Verdict::Skip) };
+        let Some(obstacle) = obstacle else {
+            return Ok(Verdict::Skip);
+        };
         let taps = graph.operands(id);
-        let replaced: Vec<Value> =
-            (0..graph.node(id).results.len() as u32).map(|r| Value::new(id, r)).collect();
+        let replaced: Vec<Value> = (0..graph.node(id).results.len() as u32)
+            .map(|r| Value::new(id, r))
+            .collect();
         let mut decomposes = true;
         let patch = Patch::build(graph, obstacle, &taps, &replaced, |_, values| {
             op.decompose(values).unwrap_or_else(|| {
@@ -39,7 +42,10 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
         match patch {
             Ok(patch) if decomposes => Ok(Verdict::Apply(patch)),
             Err(error) if decomposes => Err(error.into()),
-            _ => Ok(Verdict::Refuse(format!("{} has no kernel for it and it has no decomposition", target.name))),
+            _ => Ok(Verdict::Refuse(format!(
+                "{} has no kernel for it and it has no decomposition",
+                target.name
+            ))),
         }
     })
 }

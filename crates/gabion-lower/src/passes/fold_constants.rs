@@ -17,13 +17,15 @@ const BUDGET_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     rewrite(graph, cx, &fold)
 }
 
 fn fold(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     let node = graph.node(id);
-    let [result] = node.results.as_slice() else { return Ok(Verdict::Skip) };
+    let [result] = node.results.as_slice() else {
+        return Ok(Verdict::Skip);
+    };
     if op.is_leaf() || result.shape.as_fixed().is_none() || result.dtype.is_block() {
         return Ok(Verdict::Skip);
     }
@@ -39,7 +41,9 @@ fn fold(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     let sizes = result.shape.eval(&bindings).map_err(LowerError::Shape)?;
     let written = result.dtype.bytes_for(&sizes).unwrap_or(usize::MAX);
     if written > read.max(BUDGET_BYTES) {
-        return Ok(Verdict::Refuse(format!("the result has {written} bytes, the operands {read}")));
+        return Ok(Verdict::Refuse(format!(
+            "the result has {written} bytes, the operands {read}"
+        )));
     }
     let value = match op.eval(&operands, &EvalCx::new(&bindings, &node.results)) {
         Ok(mut values) => values.remove(0),

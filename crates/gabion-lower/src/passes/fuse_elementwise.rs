@@ -16,11 +16,12 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let mut fired = 0;
     let mut taken: FxHashSet<NodeId> = FxHashSet::default();
     let order = graph.canonical_order();
-    let place: FxHashMap<NodeId, usize> = order.iter().enumerate().map(|(at, &id)| (id, at)).collect();
+    let place: FxHashMap<NodeId, usize> =
+        order.iter().enumerate().map(|(at, &id)| (id, at)).collect();
     for id in order.into_iter().rev() {
         if !graph.contains(id) || taken.contains(&id) || !fusible(graph, id) {
             continue;
@@ -34,7 +35,11 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
         for &member in &members {
             builder.add(graph, member);
         }
-        let label = format!("{} operators become one program of {} instructions", members.len(), builder.len());
+        let label = format!(
+            "{} operators become one program of {} instructions",
+            members.len(),
+            builder.len()
+        );
         let taps = builder.reads();
         let result = Value::new(id, 0);
         let program = builder.finish(&[result]);
@@ -42,7 +47,11 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
             vec![b.apply1(FusedMap { program }, t)]
         })?;
         if !patch.keeps_types(graph) {
-            cx.refuse(graph, id, "the program does not broadcast to the result's shape");
+            cx.refuse(
+                graph,
+                id,
+                "the program does not broadcast to the result's shape",
+            );
             continue;
         }
         cx.note(graph, id, Outcome::Fired(label));
@@ -60,7 +69,12 @@ fn fusible(graph: &Graph, id: NodeId) -> bool {
 }
 
 /// `root` and the operators that only it and each other need, operands before users.
-fn chain(graph: &Graph, root: NodeId, limit: usize, place: &FxHashMap<NodeId, usize>) -> Vec<NodeId> {
+fn chain(
+    graph: &Graph,
+    root: NodeId,
+    limit: usize,
+    place: &FxHashMap<NodeId, usize>,
+) -> Vec<NodeId> {
     let shape = &graph.node(root).results[0].shape;
     let mut members = vec![root];
     // A value with several users joins once all of them are members.
@@ -75,7 +89,10 @@ fn chain(graph: &Graph, root: NodeId, limit: usize, place: &FxHashMap<NodeId, us
                     && graph.node(operand.node).results.len() == 1
                     && graph.value_type(operand).shape == *shape
                     && !graph.is_output(operand)
-                    && graph.users(operand).iter().all(|(user, _)| members.contains(user));
+                    && graph
+                        .users(operand)
+                        .iter()
+                        .all(|(user, _)| members.contains(user));
                 if fits {
                     members.push(operand.node);
                 }

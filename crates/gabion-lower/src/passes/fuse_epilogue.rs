@@ -19,19 +19,25 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let target = cx.target;
     let mut fired = 0;
     // A gate pairs two whole segments, so it goes before single activations; a bias belongs below.
-    for rules in [&[elementwise::bias as SegmentRule] as &[SegmentRule], &[pairs::glu], &[
-        elementwise::bias,
-        elementwise::scalar,
-        elementwise::map,
-        elementwise::binary,
-        pairs::rope,
-        rows::cache_write,
-    ]] {
-        fired += rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| visit(graph, id, op, target, rules))?;
+    for rules in [
+        &[elementwise::bias as SegmentRule] as &[SegmentRule],
+        &[pairs::glu],
+        &[
+            elementwise::bias,
+            elementwise::scalar,
+            elementwise::map,
+            elementwise::binary,
+            pairs::rope,
+            rows::cache_write,
+        ],
+    ] {
+        fired += rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
+            visit(graph, id, op, target, rules)
+        })?;
     }
     Ok(fired)
 }
@@ -50,15 +56,37 @@ struct Site<'a> {
     operand: usize,
 }
 
-fn visit(graph: &Graph, id: NodeId, op: &Op, target: &Target, rules: &[SegmentRule]) -> Result<Verdict, LowerError> {
-    let Op::StackedMatmul(stack) = op else { return Ok(Verdict::Skip) };
+fn visit(
+    graph: &Graph,
+    id: NodeId,
+    op: &Op,
+    target: &Target,
+    rules: &[SegmentRule],
+) -> Result<Verdict, LowerError> {
+    let Op::StackedMatmul(stack) = op else {
+        return Ok(Verdict::Skip);
+    };
     let mut refusals: Vec<String> = Vec::new();
     for (at, segment) in stack.segments.iter().enumerate() {
-        if segment.epilogue.iter().any(|e| matches!(e, Fused::CacheWrite { .. })) {
+        if segment
+            .epilogue
+            .iter()
+            .any(|e| matches!(e, Fused::CacheWrite { .. }))
+        {
             continue;
         }
-        let Some((user, operand)) = graph.single_user(Value::new(id, at as u32)) else { continue };
-        let site = Site { graph, target, id, stack, at, user, operand };
+        let Some((user, operand)) = graph.single_user(Value::new(id, at as u32)) else {
+            continue;
+        };
+        let site = Site {
+            graph,
+            target,
+            id,
+            stack,
+            at,
+            user,
+            operand,
+        };
         for rule in rules {
             match rule(&site)? {
                 Verdict::Skip => {}
@@ -67,7 +95,11 @@ fn visit(graph: &Graph, id: NodeId, op: &Op, target: &Target, rules: &[SegmentRu
             }
         }
     }
-    Ok(if refusals.is_empty() { Verdict::Skip } else { Verdict::Refuse(refusals.join("; ")) })
+    Ok(if refusals.is_empty() {
+        Verdict::Skip
+    } else {
+        Verdict::Refuse(refusals.join("; "))
+    })
 }
 
 impl Site<'_> {
@@ -121,13 +153,15 @@ impl Site<'_> {
         let mut taps = self.graph.operands(self.id).to_vec();
         let first = self.stack.first_extra();
         // A value that the stack reads already keeps its number.
-        let numbers = extras.map(|value| match taps[first..].iter().position(|t| *t == value) {
-            Some(number) => number,
-            None => {
-                taps.push(value);
-                taps.len() - 1 - first
-            }
-        });
+        let numbers = extras.map(
+            |value| match taps[first..].iter().position(|t| *t == value) {
+                Some(number) => number,
+                None => {
+                    taps.push(value);
+                    taps.len() - 1 - first
+                }
+            },
+        );
         let mut new = self.stack.clone();
         let segment = &mut new.segments[self.at];
         segment.epilogue.push(fused(numbers));
@@ -136,7 +170,13 @@ impl Site<'_> {
     }
 
     /// The stack as `new` on `taps`. Result `at` takes the place of `moved`, reshaped if need be.
-    fn rebuild(&self, label: String, new: StackedMatmul, taps: &[Value], moved: Value) -> Result<Verdict, LowerError> {
+    fn rebuild(
+        &self,
+        label: String,
+        new: StackedMatmul,
+        taps: &[Value],
+        moved: Value,
+    ) -> Result<Verdict, LowerError> {
         let mut replaced = vec![moved];
         let mut results = vec![self.at];
         for i in (0..self.stack.segments.len()).filter(|&i| i != self.at) {
@@ -146,12 +186,19 @@ impl Site<'_> {
                 results.push(i);
             }
         }
-        let shapes: Vec<Shape> = replaced.iter().map(|v| self.graph.value_type(*v).shape.clone()).collect();
+        let shapes: Vec<Shape> = replaced
+            .iter()
+            .map(|v| self.graph.value_type(*v).shape.clone())
+            .collect();
         let patch = Patch::build(self.graph, label, taps, &replaced, |b, t| {
             let outs = b.apply(new, t);
             let shaped = results.iter().zip(&shapes).map(|(&result, shape)| {
                 let value = outs.get(result).copied().unwrap_or(outs[0]);
-                if value.shape() == *shape { value } else { value.reshape(shape.iter().cloned()) }
+                if value.shape() == *shape {
+                    value
+                } else {
+                    value.reshape(shape.iter().cloned())
+                }
             });
             shaped.collect()
         })?;

@@ -15,7 +15,7 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let mut total = 0;
     loop {
         let fired = rewrite(graph, cx, &hoist)?;
@@ -30,15 +30,23 @@ pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> 
 
 /// Which operands are cut, and along which of their axes, when the result is cut along `axis`.
 fn cut_operands(graph: &Graph, node: NodeId, axis: usize) -> Option<Vec<Option<usize>>> {
-    let shapes: Vec<&Shape> = graph.operands(node).iter().map(|v| &graph.value_type(*v).shape).collect();
+    let shapes: Vec<&Shape> = graph
+        .operands(node)
+        .iter()
+        .map(|v| &graph.value_type(*v).shape)
+        .collect();
     let result = &graph.node(node).results[0].shape;
     let rank = result.rank();
     let last = rank - 1;
-    let first_only = |n: usize| -> Vec<Option<usize>> {
-        (0..n).map(|i| (i == 0).then_some(axis)).collect()
-    };
+    let first_only =
+        |n: usize| -> Vec<Option<usize>> { (0..n).map(|i| (i == 0).then_some(axis)).collect() };
     match graph.op(node) {
-        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Where(_) | Op::Clamp(_) | Op::Cast(_) => {
+        Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Compare(_)
+        | Op::Where(_)
+        | Op::Clamp(_)
+        | Op::Cast(_) => {
             let mut cuts = Vec::new();
             for shape in shapes {
                 let missing = rank - shape.rank();
@@ -51,28 +59,48 @@ fn cut_operands(graph: &Graph, node: NodeId, axis: usize) -> Option<Vec<Option<u
             Some(cuts)
         }
         Op::RmsNorm(_) | Op::LayerNorm(_) if axis != last => Some(first_only(shapes.len())),
-        Op::Matmul(m) if !m.transpose_a && shapes[1].rank() == 2 && axis != last && shapes[0].rank() == rank => {
+        Op::Matmul(m)
+            if !m.transpose_a
+                && shapes[1].rank() == 2
+                && axis != last
+                && shapes[0].rank() == rank =>
+        {
             Some(first_only(2))
         }
-        Op::Reshape(_) if axis == 0 && shapes[0].rank() > 0 && shapes[0][0] == result[0] => Some(vec![Some(0)]),
+        Op::Reshape(_) if axis == 0 && shapes[0].rank() > 0 && shapes[0][0] == result[0] => {
+            Some(vec![Some(0)])
+        }
         Op::Gather(g) if g.axis == 0 && axis < shapes[1].rank() => Some(vec![None, Some(axis)]),
         _ => None,
     }
 }
 
 fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
-    let Op::Slice(slice) = op else { return Ok(Verdict::Skip) };
-    let [cut] = slice.axes.as_slice() else { return Ok(Verdict::Skip) };
+    let Op::Slice(slice) = op else {
+        return Ok(Verdict::Skip);
+    };
+    let [cut] = slice.axes.as_slice() else {
+        return Ok(Verdict::Skip);
+    };
     let value = graph.operands(id)[0];
     let rank = graph.value_type(value).shape.rank();
-    let axis = if cut.axis < 0 { (cut.axis + rank as i64) as usize } else { cut.axis as usize };
+    let axis = if cut.axis < 0 {
+        (cut.axis + rank as i64) as usize
+    } else {
+        cut.axis as usize
+    };
     let producer = value.node;
     if let Op::Split(_) = graph.op(producer) {
         return hoist_above_split(graph, producer, op, axis);
     }
-    let Some(cuts) = cut_operands(graph, producer, axis) else { return Ok(Verdict::Skip) };
+    let Some(cuts) = cut_operands(graph, producer, axis) else {
+        return Ok(Verdict::Skip);
+    };
     if graph.single_user(value).is_none() {
-        return Ok(Verdict::Refuse(format!("the result of {} is used elsewhere too", graph.op(producer).name())));
+        return Ok(Verdict::Refuse(format!(
+            "the result of {} is used elsewhere too",
+            graph.op(producer).name()
+        )));
     }
     let made = graph.op(producer).clone();
     let taps = graph.operands(producer);
@@ -84,14 +112,20 @@ fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
             .zip(&cuts)
             .map(|(value, own)| match own {
                 Some(own) => {
-                    let axes = vec![AxisSlice { axis: *own as i64, ..cut.clone() }];
+                    let axes = vec![AxisSlice {
+                        axis: *own as i64,
+                        ..cut.clone()
+                    }];
                     b.apply1(Slice { axes }, &[*value])
                 }
                 None => *value,
             })
             .collect();
         let op = match made {
-            Op::Reshape(_) => gabion_ir::ops::Reshape { shape: small.to_vec() }.into(),
+            Op::Reshape(_) => gabion_ir::ops::Reshape {
+                shape: small.to_vec(),
+            }
+            .into(),
             other => other,
         };
         vec![b.apply1(op, &args)]
@@ -100,20 +134,43 @@ fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
 }
 
 /// Every piece of a split is cut alike along another axis: the cut moves above the split.
-fn hoist_above_split(graph: &Graph, split: NodeId, cut: &Op, axis: usize) -> Result<Verdict, LowerError> {
-    let Op::Split(op) = graph.op(split) else { return Ok(Verdict::Skip) };
+fn hoist_above_split(
+    graph: &Graph,
+    split: NodeId,
+    cut: &Op,
+    axis: usize,
+) -> Result<Verdict, LowerError> {
+    let Op::Split(op) = graph.op(split) else {
+        return Ok(Verdict::Skip);
+    };
     let rank = graph.node(split).results[0].shape.rank();
-    let split_axis = if op.axis < 0 { (op.axis + rank as i64) as usize } else { op.axis as usize };
+    let split_axis = if op.axis < 0 {
+        (op.axis + rank as i64) as usize
+    } else {
+        op.axis as usize
+    };
     let mut replaced = Vec::new();
     for piece in 0..graph.node(split).results.len() as u32 {
         match graph.single_user(Value::new(split, piece)) {
-            Some((user, _)) if graph.op(user) == cut && axis != split_axis => replaced.push(Value::new(user, 0)),
-            _ => return Ok(Verdict::Refuse("not every piece of the split is cut alike".to_owned())),
+            Some((user, _)) if graph.op(user) == cut && axis != split_axis => {
+                replaced.push(Value::new(user, 0))
+            }
+            _ => {
+                return Ok(Verdict::Refuse(
+                    "not every piece of the split is cut alike".to_owned(),
+                ));
+            }
         }
     }
-    let patch = Patch::build(graph, "moves above split", &graph.operands(split), &replaced, |b, t| {
-        let cut = b.apply1(cut.clone(), &[t[0]]);
-        b.apply(op.clone(), &[cut]).to_vec()
-    })?;
+    let patch = Patch::build(
+        graph,
+        "moves above split",
+        &graph.operands(split),
+        &replaced,
+        |b, t| {
+            let cut = b.apply1(cut.clone(), &[t[0]]);
+            b.apply(op.clone(), &[cut]).to_vec()
+        },
+    )?;
     Ok(Verdict::Apply(patch.in_scope_of(split)))
 }

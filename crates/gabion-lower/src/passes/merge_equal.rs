@@ -12,12 +12,12 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// None.
-pub fn run(graph: &mut Graph, _: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, _: &mut PassCx<'_>) -> Result<usize, LowerError> {
     Ok(merge(graph))
 }
 
 /// Merges equal operators; how many were removed.
-pub fn merge(graph: &mut Graph) -> usize {
+pub(super) fn merge(graph: &mut Graph) -> usize {
     let mut known: FxHashMap<(Op, SmallVec<[Value; 4]>), NodeId> = FxHashMap::default();
     let mut merged = 0;
     for id in graph.canonical_order() {

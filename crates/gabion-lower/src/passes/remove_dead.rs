@@ -9,6 +9,6 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// None.
-pub fn run(graph: &mut Graph, _: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, _: &mut PassCx<'_>) -> Result<usize, LowerError> {
     Ok(graph.remove_dead())
 }

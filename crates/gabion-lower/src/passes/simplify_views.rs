@@ -14,13 +14,15 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     rewrite(graph, cx, &simplify)
 }
 
 fn simplify(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     match op {
-        Op::Reshape(_) | Op::Broadcast(_) | Op::Cast(_) | Op::Transpose(_) | Op::Slice(_) if changes_nothing(graph, id, op) => {
+        Op::Reshape(_) | Op::Broadcast(_) | Op::Cast(_) | Op::Transpose(_) | Op::Slice(_)
+            if changes_nothing(graph, id, op) =>
+        {
             same(graph, id, "changes nothing")
         }
         Op::Reshape(reshape) => reshape_twice(graph, id, reshape),
@@ -28,7 +30,9 @@ fn simplify(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
         Op::Concat(concat) => concat_of_concat(graph, id, concat),
         Op::Slice(slice) => slice_of_concat(graph, id, slice),
         // A size that only a guard proves stays with the split.
-        Op::Split(split) if split.sizes.len() == 1 && keeps_type(graph, id) => same(graph, id, "splits into one"),
+        Op::Split(split) if split.sizes.len() == 1 && keeps_type(graph, id) => {
+            same(graph, id, "splits into one")
+        }
         Op::Split(split) => split_of_concat(graph, id, split.axis, &split.sizes),
         _ => Ok(Verdict::Skip),
     }
@@ -45,7 +49,10 @@ fn changes_nothing(graph: &Graph, id: NodeId, op: &Op) -> bool {
     match op {
         Op::Transpose(t) => {
             let rank = t.perm.len() as i64;
-            t.perm.iter().enumerate().all(|(i, &axis)| (axis + rank) % rank == i as i64)
+            t.perm
+                .iter()
+                .enumerate()
+                .all(|(i, &axis)| (axis + rank) % rank == i as i64)
         }
         // Cuts are clamped to the axis, so the same size with step 1 is the whole axis.
         Op::Slice(slice) => slice.axes.iter().all(|a| a.step == 1),
@@ -60,36 +67,64 @@ fn patch(
     replaced: &[Value],
     build: impl for<'g> FnOnce(&'g Builder, &[TensorValue<'g>]) -> Vec<TensorValue<'g>>,
 ) -> Result<Verdict, LowerError> {
-    Ok(Verdict::Apply(Patch::build(graph, label, taps, replaced, build)?))
+    Ok(Verdict::Apply(Patch::build(
+        graph, label, taps, replaced, build,
+    )?))
 }
 
 fn same(graph: &Graph, id: NodeId, label: &str) -> Result<Verdict, LowerError> {
-    patch(graph, label, &[graph.operands(id)[0]], &[Value::new(id, 0)], |_, t| vec![t[0]])
+    patch(
+        graph,
+        label,
+        &[graph.operands(id)[0]],
+        &[Value::new(id, 0)],
+        |_, t| vec![t[0]],
+    )
 }
 
 fn reshape_twice(graph: &Graph, id: NodeId, reshape: &Reshape) -> Result<Verdict, LowerError> {
     let operand = graph.operands(id)[0];
-    let Op::Reshape(_) = graph.op(operand.node) else { return Ok(Verdict::Skip) };
+    let Op::Reshape(_) = graph.op(operand.node) else {
+        return Ok(Verdict::Skip);
+    };
     let taps = [graph.operands(operand.node)[0]];
-    patch(graph, "two reshapes become one", &taps, &[Value::new(id, 0)], |b, t| {
-        vec![b.apply1(reshape.clone(), &[t[0]])]
-    })
+    patch(
+        graph,
+        "two reshapes become one",
+        &taps,
+        &[Value::new(id, 0)],
+        |b, t| vec![b.apply1(reshape.clone(), &[t[0]])],
+    )
 }
 
 fn transpose_twice(graph: &Graph, id: NodeId, outer: &Transpose) -> Result<Verdict, LowerError> {
     let operand = graph.operands(id)[0];
-    let Op::Transpose(inner) = graph.op(operand.node) else { return Ok(Verdict::Skip) };
+    let Op::Transpose(inner) = graph.op(operand.node) else {
+        return Ok(Verdict::Skip);
+    };
     let rank = inner.perm.len() as i64;
     let at = |axis: i64| ((axis + rank) % rank) as usize;
-    let perm: Vec<i64> = outer.perm.iter().map(|&axis| at(inner.perm[at(axis)]) as i64).collect();
+    let perm: Vec<i64> = outer
+        .perm
+        .iter()
+        .map(|&axis| at(inner.perm[at(axis)]) as i64)
+        .collect();
     let taps = [graph.operands(operand.node)[0]];
-    patch(graph, "two transposes become one", &taps, &[Value::new(id, 0)], |b, t| {
-        vec![b.apply1(Transpose { perm }, &[t[0]])]
-    })
+    patch(
+        graph,
+        "two transposes become one",
+        &taps,
+        &[Value::new(id, 0)],
+        |b, t| vec![b.apply1(Transpose { perm }, &[t[0]])],
+    )
 }
 
 fn axis_of(axis: i64, rank: usize) -> usize {
-    if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
+    if axis < 0 {
+        (axis + rank as i64) as usize
+    } else {
+        axis as usize
+    }
 }
 
 fn concat_of_concat(graph: &Graph, id: NodeId, concat: &Concat) -> Result<Verdict, LowerError> {
@@ -102,7 +137,9 @@ fn concat_of_concat(graph: &Graph, id: NodeId, concat: &Concat) -> Result<Verdic
     let mut taps = Vec::new();
     for &operand in &operands {
         match graph.op(operand.node) {
-            Op::Concat(inner) if axis_of(inner.axis, rank) == axis && graph.single_user(operand).is_some() => {
+            Op::Concat(inner)
+                if axis_of(inner.axis, rank) == axis && graph.single_user(operand).is_some() =>
+            {
                 taps.extend(graph.operands(operand.node));
             }
             _ => taps.push(operand),
@@ -111,14 +148,20 @@ fn concat_of_concat(graph: &Graph, id: NodeId, concat: &Concat) -> Result<Verdic
     if taps.len() == operands.len() {
         return Ok(Verdict::Skip);
     }
-    patch(graph, "a concat of concats becomes one", &taps, &[Value::new(id, 0)], |b, t| {
-        vec![b.apply1(Concat { axis: axis as i64 }, t)]
-    })
+    patch(
+        graph,
+        "a concat of concats becomes one",
+        &taps,
+        &[Value::new(id, 0)],
+        |b, t| vec![b.apply1(Concat { axis: axis as i64 }, t)],
+    )
 }
 
 /// The operands of a concat along `axis` with their fixed extents.
 fn extents(graph: &Graph, value: Value, axis: usize) -> Option<Vec<(Value, usize, usize)>> {
-    let Op::Concat(concat) = graph.op(value.node) else { return None };
+    let Op::Concat(concat) = graph.op(value.node) else {
+        return None;
+    };
     if axis_of(concat.axis, graph.value_type(value).shape.rank()) != axis {
         return None;
     }
@@ -136,32 +179,59 @@ fn slice_of_concat(graph: &Graph, id: NodeId, slice: &Slice) -> Result<Verdict, 
     let operand = graph.operands(id)[0];
     let shape = &graph.value_type(operand).shape;
     let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
-    let Some((axis, start, stop)) = fixed_cut(slice, shape.rank(), size) else { return Ok(Verdict::Skip) };
-    let Some(extents) = extents(graph, operand, axis) else { return Ok(Verdict::Skip) };
-    let Some(&(inside, first, _)) = extents.iter().find(|(_, a, b)| *a <= start && stop <= *b) else {
+    let Some((axis, start, stop)) = fixed_cut(slice, shape.rank(), size) else {
         return Ok(Verdict::Skip);
     };
-    patch(graph, "a cut of a concat is a cut of one operand", &[inside], &[Value::new(id, 0)], |b, t| {
-        let cut = AxisSlice {
-            axis: axis as i64,
-            start: Some(Dim::from(start - first)),
-            stop: Some(Dim::from(stop - first)),
-            step: 1,
-        };
-        vec![b.apply1(Slice { axes: vec![cut] }, &[t[0]])]
-    })
+    let Some(extents) = extents(graph, operand, axis) else {
+        return Ok(Verdict::Skip);
+    };
+    let Some(&(inside, first, _)) = extents.iter().find(|(_, a, b)| *a <= start && stop <= *b)
+    else {
+        return Ok(Verdict::Skip);
+    };
+    patch(
+        graph,
+        "a cut of a concat is a cut of one operand",
+        &[inside],
+        &[Value::new(id, 0)],
+        |b, t| {
+            let cut = AxisSlice {
+                axis: axis as i64,
+                start: Some(Dim::from(start - first)),
+                stop: Some(Dim::from(stop - first)),
+                step: 1,
+            };
+            vec![b.apply1(Slice { axes: vec![cut] }, &[t[0]])]
+        },
+    )
 }
 
-fn split_of_concat(graph: &Graph, id: NodeId, axis: i64, sizes: &[Dim]) -> Result<Verdict, LowerError> {
+fn split_of_concat(
+    graph: &Graph,
+    id: NodeId,
+    axis: i64,
+    sizes: &[Dim],
+) -> Result<Verdict, LowerError> {
     let operand = graph.operands(id)[0];
     let axis = axis_of(axis, graph.value_type(operand).shape.rank());
-    let Some(extents) = extents(graph, operand, axis) else { return Ok(Verdict::Skip) };
+    let Some(extents) = extents(graph, operand, axis) else {
+        return Ok(Verdict::Skip);
+    };
     let equal = extents.len() == sizes.len()
-        && extents.iter().zip(sizes).all(|((_, a, b), size)| size.as_fixed() == Some((b - a) as i64));
+        && extents
+            .iter()
+            .zip(sizes)
+            .all(|((_, a, b), size)| size.as_fixed() == Some((b - a) as i64));
     if !equal {
         return Ok(Verdict::Skip);
     }
     let taps: Vec<Value> = extents.iter().map(|(v, ..)| *v).collect();
     let replaced: Vec<Value> = (0..sizes.len() as u32).map(|r| Value::new(id, r)).collect();
-    patch(graph, "a split undoes a concat", &taps, &replaced, |_, t| t.to_vec())
+    patch(
+        graph,
+        "a split undoes a concat",
+        &taps,
+        &replaced,
+        |_, t| t.to_vec(),
+    )
 }

@@ -14,7 +14,7 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     Ok(rewrite(graph, cx, &sink_below_elementwise)? + rewrite(graph, cx, &split_stack)?)
 }
 
@@ -45,7 +45,14 @@ fn cuts_of(graph: &Graph, user: NodeId) -> Option<Vec<(Value, usize, usize)>> {
 
 fn columns(axis: usize, start: usize, stop: usize) -> Slice {
     let bound = |n: usize| Some(Dim::from(n));
-    Slice { axes: vec![AxisSlice { axis: axis as i64, start: bound(start), stop: bound(stop), step: 1 }] }
+    Slice {
+        axes: vec![AxisSlice {
+            axis: axis as i64,
+            start: bound(start),
+            stop: bound(stop),
+            step: 1,
+        }],
+    }
 }
 
 /// How many elementwise operators are looked through between a stack and a cut.
@@ -58,7 +65,10 @@ fn comes_from_stack(graph: &Graph, value: Value, depth: usize) -> bool {
             Op::StackedMatmul(_) => true,
             Op::Unary(_) | Op::Binary(_) => {
                 depth < MAX_DEPTH
-                    && graph.operands(value.node).iter().any(|v| comes_from_stack(graph, *v, depth + 1))
+                    && graph
+                        .operands(value.node)
+                        .iter()
+                        .any(|v| comes_from_stack(graph, *v, depth + 1))
             }
             _ => false,
         }
@@ -74,13 +84,22 @@ fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict,
     if users.is_empty() || graph.is_output(value) {
         return Ok(Verdict::Skip);
     }
-    let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
-    let Some(cuts) = cuts else { return Ok(Verdict::Skip) };
+    let cuts: Option<Vec<_>> = users
+        .iter()
+        .map(|(user, _)| cuts_of(graph, *user))
+        .collect();
+    let Some(cuts) = cuts else {
+        return Ok(Verdict::Skip);
+    };
     let operands = graph.operands(id);
     if !operands.iter().any(|v| comes_from_stack(graph, *v, 0)) {
         return Ok(Verdict::Skip);
     }
-    let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(graph, *value)).collect();
+    let cuts: Vec<_> = cuts
+        .into_iter()
+        .flatten()
+        .filter(|(value, ..)| is_read(graph, *value))
+        .collect();
     let width = graph.value_type(value).shape.last().cloned();
     let replaced: Vec<Value> = cuts.iter().map(|(v, ..)| *v).collect();
     let label = format!("the cut moves above {}", op.name());
@@ -89,13 +108,17 @@ fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict,
             let args: Vec<_> = t
                 .iter()
                 .map(|v| match v.shape().last() {
-                    Some(n) if Some(n) == width.as_ref() => b.apply1(columns(v.rank() - 1, start, stop), &[*v]),
+                    Some(n) if Some(n) == width.as_ref() => {
+                        b.apply1(columns(v.rank() - 1, start, stop), &[*v])
+                    }
                     _ => *v,
                 })
                 .collect();
             b.apply1(op.clone(), &args)
         };
-        cuts.iter().map(|(_, start, stop)| piece(*start, *stop)).collect()
+        cuts.iter()
+            .map(|(_, start, stop)| piece(*start, *stop))
+            .collect()
     })?;
     Ok(Verdict::Apply(patch))
 }
@@ -107,29 +130,50 @@ fn is_read(graph: &Graph, value: Value) -> bool {
 
 /// Results that are only cut become one result per piece.
 fn split_stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
-    let Op::StackedMatmul(stack) = op else { return Ok(Verdict::Skip) };
+    let Op::StackedMatmul(stack) = op else {
+        return Ok(Verdict::Skip);
+    };
     for (i, segment) in stack.segments.iter().enumerate() {
         let value = Value::new(id, i as u32);
         let users = graph.users(value);
         if users.is_empty() || graph.is_output(value) || segment.halves.is_some() {
             continue;
         }
-        let cuts: Option<Vec<_>> = users.iter().map(|(user, _)| cuts_of(graph, *user)).collect();
+        let cuts: Option<Vec<_>> = users
+            .iter()
+            .map(|(user, _)| cuts_of(graph, *user))
+            .collect();
         let Some(cuts) = cuts else { continue };
-        let cuts: Vec<_> = cuts.into_iter().flatten().filter(|(value, ..)| is_read(graph, *value)).collect();
+        let cuts: Vec<_> = cuts
+            .into_iter()
+            .flatten()
+            .filter(|(value, ..)| is_read(graph, *value))
+            .collect();
         if !segment.epilogue.is_empty() {
-            return Ok(Verdict::Refuse("its result is split, but it has an epilogue already".to_owned()));
+            return Ok(Verdict::Refuse(
+                "its result is split, but it has an epilogue already".to_owned(),
+            ));
         }
-        let mut edges: Vec<usize> = cuts.iter().flat_map(|(_, a, b)| [*a, *b]).chain([0, segment.n_rows()]).collect();
+        let mut edges: Vec<usize> = cuts
+            .iter()
+            .flat_map(|(_, a, b)| [*a, *b])
+            .chain([0, segment.n_rows()])
+            .collect();
         edges.sort_unstable();
         edges.dedup();
         let exact = cuts.iter().all(|(_, a, b)| {
-            edges.binary_search(a).is_ok_and(|at| edges.get(at + 1) == Some(b))
+            edges
+                .binary_search(a)
+                .is_ok_and(|at| edges.get(at + 1) == Some(b))
         });
         if !exact {
-            return Ok(Verdict::Refuse("its users take overlapping columns".to_owned()));
+            return Ok(Verdict::Refuse(
+                "its users take overlapping columns".to_owned(),
+            ));
         }
-        return Ok(Verdict::Apply(split_segment(graph, id, stack, i, &edges, &cuts)?));
+        return Ok(Verdict::Apply(split_segment(
+            graph, id, stack, i, &edges, &cuts,
+        )?));
     }
     Ok(Verdict::Skip)
 }
@@ -143,7 +187,10 @@ fn split_segment(
     cuts: &[(Value, usize, usize)],
 ) -> Result<Patch, LowerError> {
     let first = stack.segments[at].rows[0];
-    let pieces: Vec<Segment> = edges.windows(2).map(|w| Segment::plain(first + w[0], first + w[1])).collect();
+    let pieces: Vec<Segment> = edges
+        .windows(2)
+        .map(|w| Segment::plain(first + w[0], first + w[1]))
+        .collect();
     let n = pieces.len();
     let mut new = stack.clone();
     new.segments.splice(at..=at, pieces);
@@ -161,7 +208,10 @@ fn split_segment(
     let taps = graph.operands(id);
     let patch = Patch::build(graph, label, &taps, &replaced, |b, t| {
         let outs = b.apply(new, t);
-        results.iter().map(|&r| outs.get(r).copied().unwrap_or(outs[0])).collect()
+        results
+            .iter()
+            .map(|&r| outs.get(r).copied().unwrap_or(outs[0]))
+            .collect()
     })?;
     Ok(patch)
 }

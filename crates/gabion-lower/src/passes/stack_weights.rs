@@ -15,12 +15,14 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     rewrite(graph, cx, &stack)
 }
 
 fn stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
-    let Op::Matmul(matmul) = op else { return Ok(Verdict::Skip) };
+    let Op::Matmul(matmul) = op else {
+        return Ok(Verdict::Skip);
+    };
     let operands = graph.operands(id);
     let (x, weight) = (operands[0], operands[1]);
     if !is_weight_only(graph, weight) {
@@ -34,22 +36,37 @@ fn stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
         return Ok(Verdict::Refuse("both operands are weights".to_owned()));
     }
     if x_type.dtype != DType::F32 || w_type.dtype != DType::F32 {
-        let why = format!("a stack multiplies f32, found {} and {}", x_type.dtype, w_type.dtype);
+        let why = format!(
+            "a stack multiplies f32, found {} and {}",
+            x_type.dtype, w_type.dtype
+        );
         return Ok(Verdict::Refuse(why));
     }
     if w_type.shape.rank() != 2 || w_type.shape.as_fixed().is_none() {
-        return Ok(Verdict::Refuse(format!("a stacked weight is a matrix of fixed size, found {w_type}")));
+        return Ok(Verdict::Refuse(format!(
+            "a stacked weight is a matrix of fixed size, found {w_type}"
+        )));
     }
-    let parts = if matmul.transpose_b { parts_of(graph, weight) } else { transposed_parts_of(graph, weight) };
+    let parts = if matmul.transpose_b {
+        parts_of(graph, weight)
+    } else {
+        transposed_parts_of(graph, weight)
+    };
     let Some(parts) = parts else {
-        return Ok(Verdict::Refuse("the weight is computed in a way that has no load-time recipe".to_owned()));
+        return Ok(Verdict::Refuse(
+            "the weight is computed in a way that has no load-time recipe".to_owned(),
+        ));
     };
     let rows = parts.iter().map(|p| p.n_rows).sum();
     let label = match parts.len() {
         1 => format!("one weight of {rows} rows"),
         n => format!("{n} tensors become one stack of {rows} rows, which is never materialised"),
     };
-    let op = StackedMatmul { parts: parts.len(), norm: None, segments: vec![Segment::plain(0, rows)] };
+    let op = StackedMatmul {
+        parts: parts.len(),
+        norm: None,
+        segments: vec![Segment::plain(0, rows)],
+    };
     let patch = build(graph, label, op, x, &parts, &[], &[Value::new(id, 0)])?;
     Ok(Verdict::Apply(patch))
 }
@@ -69,7 +86,12 @@ pub(super) fn build(
     taps.extend(extras);
     let patch = Patch::build(graph, label, &taps, replaced, |b, t| {
         let mut args = vec![t[0]];
-        args.extend(parts.iter().zip(&t[1..]).map(|(part, source)| part.build(b, *source)));
+        args.extend(
+            parts
+                .iter()
+                .zip(&t[1..])
+                .map(|(part, source)| part.build(b, *source)),
+        );
         args.extend(&t[1 + parts.len()..]);
         b.apply(op, &args).to_vec()
     })?;

@@ -13,12 +13,14 @@ use crate::run::LowerError;
 ///
 /// # Errors
 /// A patch that does not build.
-pub fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
+pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     rewrite(graph, cx, &unstack)
 }
 
 fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
-    let Op::StackedMatmul(stack) = op else { return Ok(Verdict::Skip) };
+    let Op::StackedMatmul(stack) = op else {
+        return Ok(Verdict::Skip);
+    };
     let used = |i: usize| {
         let value = Value::new(id, i as u32);
         graph.is_output(value) || !graph.users(value).is_empty()
@@ -28,10 +30,15 @@ fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
         return Ok(Verdict::Skip);
     }
     if stack.segments.iter().any(|s| !s.epilogue.is_empty()) {
-        return Ok(Verdict::Refuse("unused rows, but it has an epilogue already".to_owned()));
+        return Ok(Verdict::Refuse(
+            "unused rows, but it has an epilogue already".to_owned(),
+        ));
     }
     let dropped: usize = stack.segments.iter().map(Segment::n_rows).sum::<usize>()
-        - kept.iter().map(|&i| stack.segments[i].n_rows()).sum::<usize>();
+        - kept
+            .iter()
+            .map(|&i| stack.segments[i].n_rows())
+            .sum::<usize>();
     let taps = graph.operands(id);
     let replaced: Vec<Value> = kept.iter().map(|&i| Value::new(id, i as u32)).collect();
     let part_rows: Vec<usize> = taps[stack.first_part()..stack.first_extra()]
@@ -50,7 +57,11 @@ fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
                     continue;
                 }
                 let whole = from == first && to == first + n;
-                args.push(if whole { *part } else { b.apply1(row_slice(from - first, to - first), &[*part]) });
+                args.push(if whole {
+                    *part
+                } else {
+                    b.apply1(row_slice(from - first, to - first), &[*part])
+                });
             }
             first += n;
         }
@@ -62,7 +73,15 @@ fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
             next += n;
         }
         let parts = args.len() - stack.first_part();
-        b.apply(StackedMatmul { parts, norm: stack.norm, segments }, &args).to_vec()
+        b.apply(
+            StackedMatmul {
+                parts,
+                norm: stack.norm,
+                segments,
+            },
+            &args,
+        )
+        .to_vec()
     })?;
     Ok(Verdict::Apply(patch))
 }

@@ -9,7 +9,12 @@ use crate::recipe::{is_weight_only, parts_of};
 use crate::select::is_plannable;
 
 /// Why the target cannot run this stack as it is; `None`: it can.
-pub(super) fn obstacle(graph: &Graph, id: NodeId, stack: &StackedMatmul, target: &Target) -> Option<String> {
+pub(super) fn obstacle(
+    graph: &Graph,
+    id: NodeId,
+    stack: &StackedMatmul,
+    target: &Target,
+) -> Option<String> {
     let operands = graph.operands(id);
     for &part in &operands[stack.first_part()..stack.first_extra()] {
         let recipe = parts_of(graph, part).is_some_and(|parts| is_plannable(graph, &parts));
@@ -21,7 +26,10 @@ pub(super) fn obstacle(graph: &Graph, id: NodeId, stack: &StackedMatmul, target:
         return Some(format!("{} computes no norm inside a product", target.name));
     }
     let extras = &operands[stack.first_extra()..];
-    stack.segments.iter().find_map(|segment| segment_obstacle(graph, stack, segment, extras, target))
+    stack
+        .segments
+        .iter()
+        .find_map(|segment| segment_obstacle(graph, stack, segment, extras, target))
 }
 
 fn segment_obstacle(
@@ -35,12 +43,15 @@ fn segment_obstacle(
     if let Some(halves) = segment.halves
         && (granularity == 0 || halves % (2 * granularity) != 0)
     {
-        return Some(format!("{} pairs rows in groups of {granularity}, found halves {halves}", target.name));
+        return Some(format!(
+            "{} pairs rows in groups of {granularity}, found halves {halves}",
+            target.name
+        ));
     }
     segment.epilogue.iter().find_map(|fused| match fused {
-        Fused::Map { func } | Fused::Glu { func } if !target.epilogue_maps.contains(func) => {
-            Some(format!("{} applies no {} while storing", target.name, func.name()))
-        }
+        Fused::Map { func } | Fused::Glu { func } if !target.epilogue_maps.contains(func) => Some(
+            format!("{} applies no {} while storing", target.name, func.name()),
+        ),
         Fused::CacheWrite { cache, .. } => cache_obstacle(graph, stack, *cache, extras, target),
         Fused::Bias { .. }
         | Fused::Map { .. }
@@ -61,10 +72,17 @@ fn cache_obstacle(
 ) -> Option<String> {
     let value = extras[cache];
     let donated = matches!(graph.op(value.node), Op::Input(input) if input.donated);
-    let named = stack.segments.iter().flat_map(|s| &s.epilogue).flat_map(Fused::extras);
+    let named = stack
+        .segments
+        .iter()
+        .flat_map(|s| &s.epilogue)
+        .flat_map(Fused::extras);
     if !target.cache_epilogue {
         Some(format!("{} does not store into a cache", target.name))
-    } else if !donated || graph.single_user(value).is_none() || named.filter(|&n| n == cache).count() > 1 {
+    } else if !donated
+        || graph.single_user(value).is_none()
+        || named.filter(|&n| n == cache).count() > 1
+    {
         Some("the cache may not be overwritten".to_owned())
     } else {
         None

@@ -12,21 +12,32 @@ use crate::run::LowerError;
 /// `func(segment at) * segment at + 1`.
 pub(super) fn glu(site: &Site<'_>) -> Result<Verdict, LowerError> {
     let graph = site.graph;
-    let (Op::Unary(unary), Some(gate), Some(up)) =
-        (graph.op(site.user), site.stack.segments.get(site.at), site.stack.segments.get(site.at + 1))
-    else {
+    let (Op::Unary(unary), Some(gate), Some(up)) = (
+        graph.op(site.user),
+        site.stack.segments.get(site.at),
+        site.stack.segments.get(site.at + 1),
+    ) else {
         return Ok(Verdict::Skip);
     };
     let activated = Value::new(site.user, 0);
     let upper = Value::new(site.id, site.at as u32 + 1);
-    let (Some((product, _)), Some((other_user, _))) = (graph.single_user(activated), graph.single_user(upper)) else {
+    let (Some((product, _)), Some((other_user, _))) =
+        (graph.single_user(activated), graph.single_user(upper))
+    else {
         return Ok(Verdict::Skip);
     };
-    let Op::Binary(mul) = graph.op(product) else { return Ok(Verdict::Skip) };
+    let Op::Binary(mul) = graph.op(product) else {
+        return Ok(Verdict::Skip);
+    };
     if product != other_user || mul.func != BinaryFn::Mul {
         return Ok(Verdict::Skip);
     }
-    let what = format!("{} gate of rows {:?} and {:?}", unary.func.name(), gate.rows, up.rows);
+    let what = format!(
+        "{} gate of rows {:?} and {:?}",
+        unary.func.name(),
+        gate.rows,
+        up.rows
+    );
     if let Some(why) = glu_obstacle(site, unary.func, gate, up) {
         return Ok(Verdict::Refuse(format!("{what}: {why}")));
     }
@@ -40,10 +51,16 @@ fn glu_obstacle(site: &Site<'_>, func: UnaryFn, gate: &Segment, up: &Segment) ->
         return Some("the halves differ in size".to_owned());
     }
     if granularity == 0 || !gate.n_rows().is_multiple_of(granularity) {
-        return Some(format!("{} pairs rows in groups of {granularity}", site.target.name));
+        return Some(format!(
+            "{} pairs rows in groups of {granularity}",
+            site.target.name
+        ));
     }
     if !site.target.epilogue_maps.contains(&func) {
-        return Some(format!("{} applies no such function while storing", site.target.name));
+        return Some(format!(
+            "{} applies no such function while storing",
+            site.target.name
+        ));
     }
     if !bias_only(gate) || !bias_only(up) || gate.epilogue.len() != up.epilogue.len() {
         return Some("the halves have different epilogues".to_owned());
@@ -68,12 +85,22 @@ fn merge_halves(
     };
     let mut epilogue = Vec::new();
     if biases.is_some() {
-        epilogue.push(Fused::Bias { extra: stack.n_extras() });
+        epilogue.push(Fused::Bias {
+            extra: stack.n_extras(),
+        });
     }
     epilogue.push(Fused::Glu { func });
     let rows = [gate.rows[0], up.rows[1]];
-    let merged = Segment { rows, halves: Some(rows[1] - rows[0]), epilogue };
-    let mut new = StackedMatmul { parts: stack.parts, norm: stack.norm, segments: stack.segments.clone() };
+    let merged = Segment {
+        rows,
+        halves: Some(rows[1] - rows[0]),
+        epilogue,
+    };
+    let mut new = StackedMatmul {
+        parts: stack.parts,
+        norm: stack.norm,
+        segments: stack.segments.clone(),
+    };
     new.segments.splice(site.at..site.at + 2, [merged]);
     let first_extra = stack.first_extra();
     let (keep, renamed) = renumber_extras(&mut new, stack.n_extras() + 1);
@@ -97,14 +124,22 @@ fn merge_halves(
             }
         }
         let outs = b.apply(renamed, &args);
-        results.iter().map(|&r| outs.get(r).copied().unwrap_or(outs[0])).collect()
+        results
+            .iter()
+            .map(|&r| outs.get(r).copied().unwrap_or(outs[0]))
+            .collect()
     })?;
     Ok(Verdict::Apply(patch))
 }
 
 /// Numbers the extras that are still named from 0; which old numbers they were.
 fn renumber_extras(stack: &mut StackedMatmul, n: usize) -> (Vec<usize>, StackedMatmul) {
-    let named: Vec<usize> = stack.segments.iter().flat_map(|s| &s.epilogue).flat_map(Fused::extras).collect();
+    let named: Vec<usize> = stack
+        .segments
+        .iter()
+        .flat_map(|s| &s.epilogue)
+        .flat_map(Fused::extras)
+        .collect();
     let keep: Vec<usize> = (0..n).filter(|i| named.contains(i)).collect();
     let number = |old: &mut usize| *old = keep.iter().position(|k| k == old).unwrap_or(*old);
     for fused in stack.segments.iter_mut().flat_map(|s| &mut s.epilogue) {
@@ -127,7 +162,9 @@ fn renumber_extras(stack: &mut StackedMatmul, n: usize) -> (Vec<usize>, StackedM
 /// `rope(reshape(stack), cos, sin)` over whole heads, halves paired.
 pub(super) fn rope(site: &Site<'_>) -> Result<Verdict, LowerError> {
     let (user, value) = site.past_reshape();
-    let Op::Rope(rope) = site.graph.op(user) else { return Ok(Verdict::Skip) };
+    let Op::Rope(rope) = site.graph.op(user) else {
+        return Ok(Verdict::Skip);
+    };
     let operands = site.graph.operands(user);
     if operands[0] != value || operands[1] == value || operands[2] == value {
         return Ok(Verdict::Skip);
@@ -138,13 +175,25 @@ pub(super) fn rope(site: &Site<'_>) -> Result<Verdict, LowerError> {
         Err(why) => Ok(Verdict::Refuse(format!("{what}: {why}"))),
         Ok(head) => {
             let angles = [operands[1], operands[2]];
-            site.append_paired(what, angles, Value::new(user, 0), Some(head), |[cos, sin]| Fused::Rope { cos, sin })
+            site.append_paired(
+                what,
+                angles,
+                Value::new(user, 0),
+                Some(head),
+                |[cos, sin]| Fused::Rope { cos, sin },
+            )
         }
     }
 }
 
 /// The rows of one head, if the epilogue can rotate them.
-fn rope_head(site: &Site<'_>, pairing: &Pairing, cos: Value, sin: Value, value: Value) -> Result<usize, String> {
+fn rope_head(
+    site: &Site<'_>,
+    pairing: &Pairing,
+    cos: Value,
+    sin: Value,
+    value: Value,
+) -> Result<usize, String> {
     let graph: &Graph = site.graph;
     let granularity = site.target.pair_granularity;
     let segment = &site.stack.segments[site.at];
@@ -153,17 +202,31 @@ fn rope_head(site: &Site<'_>, pairing: &Pairing, cos: Value, sin: Value, value: 
     if *pairing != Pairing::Half {
         return Err("pairs are interleaved, not halves".to_owned());
     }
-    if segment.epilogue.iter().any(|e| !matches!(e, Fused::Bias { .. } | Fused::Scalar { .. })) {
+    if segment
+        .epilogue
+        .iter()
+        .any(|e| !matches!(e, Fused::Bias { .. } | Fused::Scalar { .. }))
+    {
         return Err("something else is fused before it".to_owned());
     }
     if shape.rank() != lead + 2 || shape[..lead] != site.shape()[..lead] {
-        return Err(format!("its operand {shape} is not [.., heads, head_dim] of the stack's rows"));
+        return Err(format!(
+            "its operand {shape} is not [.., heads, head_dim] of the stack's rows"
+        ));
     }
-    let head = shape[lead + 1].as_fixed().and_then(|n| usize::try_from(n).ok()).ok_or("head_dim is symbolic")?;
+    let head = shape[lead + 1]
+        .as_fixed()
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or("head_dim is symbolic")?;
     for angles in [cos, sin] {
         let ty = graph.value_type(angles);
-        if ty.dtype != DType::F32 || ty.shape.rank() != lead + 1 || ty.shape[..lead] != shape[..lead] {
-            return Err(format!("its angles {ty} are not f32 [.., head_dim / 2] per row"));
+        if ty.dtype != DType::F32
+            || ty.shape.rank() != lead + 1
+            || ty.shape[..lead] != shape[..lead]
+        {
+            return Err(format!(
+                "its angles {ty} are not f32 [.., head_dim / 2] per row"
+            ));
         }
         if ty.shape[lead].as_fixed() != Some(head as i64 / 2) {
             return Err(format!("it rotates a part of each head of {head}"));
@@ -173,7 +236,11 @@ fn rope_head(site: &Site<'_>, pairing: &Pairing, cos: Value, sin: Value, value: 
         }
     }
     if granularity == 0 || !head.is_multiple_of(2 * granularity) {
-        return Err(format!("{} pairs rows in groups of {granularity}, half a head has {}", site.target.name, head / 2));
+        return Err(format!(
+            "{} pairs rows in groups of {granularity}, half a head has {}",
+            site.target.name,
+            head / 2
+        ));
     }
     Ok(head)
 }

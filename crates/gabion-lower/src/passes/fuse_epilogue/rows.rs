@@ -11,7 +11,9 @@ use crate::run::LowerError;
 /// `cache_append(cache, reshape(stack), position)` into a donated cache.
 pub(super) fn cache_write(site: &Site<'_>) -> Result<Verdict, LowerError> {
     let (user, value) = site.past_reshape();
-    let Op::CacheAppend(append) = site.graph.op(user) else { return Ok(Verdict::Skip) };
+    let Op::CacheAppend(append) = site.graph.op(user) else {
+        return Ok(Verdict::Skip);
+    };
     let operands = site.graph.operands(user);
     if operands[1] != value || operands[0] == value {
         return Ok(Verdict::Skip);
@@ -22,7 +24,9 @@ pub(super) fn cache_write(site: &Site<'_>) -> Result<Verdict, LowerError> {
         return Ok(Verdict::Refuse(format!("{what}: {why}")));
     }
     let extras = [operands[0], operands[2]];
-    site.append(what, extras, Value::new(user, 0), |[cache, position]| Fused::CacheWrite { cache, position })
+    site.append(what, extras, Value::new(user, 0), |[cache, position]| {
+        Fused::CacheWrite { cache, position }
+    })
 }
 
 fn obstacle(site: &Site<'_>, axis: i64, cache: Value, position: Value) -> Option<String> {
@@ -35,7 +39,10 @@ fn obstacle(site: &Site<'_>, axis: i64, cache: Value, position: Value) -> Option
         return Some(format!("positions lie along axis {axis}, not 0"));
     }
     if ty.dtype != DType::F32 || site.shape().rank() != 2 {
-        return Some(format!("needs rows [tokens, width] and an f32 cache, found {} and {ty}", site.shape()));
+        return Some(format!(
+            "needs rows [tokens, width] and an f32 cache, found {} and {ty}",
+            site.shape()
+        ));
     }
     let donated = matches!(graph.op(cache.node), Op::Input(input) if input.donated);
     if !donated {
