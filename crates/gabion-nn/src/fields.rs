@@ -100,6 +100,13 @@ impl<'a> Fields<'a> {
         });
     }
 
+    /// Records a null where only a value has a meaning, unlike in fields that read null as absent.
+    pub(crate) fn refuse_null(&mut self, field: &str, expected: &str) {
+        if self.has(field) && self.get(field).is_none() {
+            self.invalid(field, expected, &Value::Null);
+        }
+    }
+
     /// Records a value of the wrong kind.
     pub(crate) fn invalid(&mut self, field: &str, expected: &str, found: &Value) {
         let (field, found) = (self.path(field), shown(found));
@@ -126,15 +133,24 @@ impl<'a> Fields<'a> {
 
     /// A positive size, if present.
     pub(crate) fn size(&mut self, field: &str) -> Option<usize> {
+        let too_large = |v: &Value| v.as_u64().is_some_and(|n| n > MAX_SIZE);
+        if self.get(field).as_ref().is_some_and(too_large) {
+            return self.typed(field, &format!("{SIZE} up to {MAX_SIZE}"), as_size);
+        }
         self.typed(field, SIZE, as_size)
+    }
+
+    /// A positive size that must be there; `None` after a problem.
+    pub(crate) fn needed_size(&mut self, field: &str) -> Option<usize> {
+        if self.get(field).is_none() {
+            self.missing(field, SIZE);
+        }
+        self.size(field)
     }
 
     /// A positive size that must be there; 1 stands in for it after a problem.
     pub(crate) fn required_size(&mut self, field: &str) -> usize {
-        if self.get(field).is_none() {
-            self.missing(field, SIZE);
-        }
-        self.size(field).unwrap_or(1)
+        self.needed_size(field).unwrap_or(1)
     }
 
     /// A positive size that must be there and is at most `most`, so that a wrong file cannot ask
@@ -144,11 +160,7 @@ impl<'a> Fields<'a> {
         if n <= most {
             return n;
         }
-        self.invalid(
-            field,
-            &format!("a positive integer up to {most}"),
-            &Value::from(n),
-        );
+        self.invalid(field, &format!("{SIZE} up to {most}"), &Value::from(n));
         1
     }
 
@@ -258,7 +270,7 @@ impl<'a> Fields<'a> {
 /// No model has more layers.
 pub(crate) const MAX_LAYERS: usize = 4096;
 const SIZE: &str = "a positive integer";
-const POSITIVE: &str = "a positive number";
+pub(crate) const POSITIVE: &str = "a positive number";
 
 /// A positive size within bounds.
 pub(crate) fn as_size(value: &Value) -> Option<usize> {

@@ -6,14 +6,16 @@ use std::fmt::Debug;
 use gabion_ir::TensorValue;
 use gabion_tensor::DType;
 
-use crate::scope::Scope;
+use crate::scope::{Scope, to_f32};
 
 /// What a stack asks of a projection. [`Linear`] is one; a projection with an adapter, or one that
 /// is computed from other tensors, is another.
 ///
 /// `scope` is the projection's own: its tensors are named `scope.name("weight")` and so on.
 pub trait Projection: Debug + Send + Sync {
-    /// The weight as f32 `[rows, in_dim]`, without the stack's clip, which the stack applies.
+    /// The weight `[rows, in_dim]` as it is stored: f32, f16, bf16, f64 or a block format. The
+    /// stack clips it and then decodes it to f32. A projection that computes with what it reads
+    /// decodes first ([`Scope::weight_f32`]) and gives f32.
     fn weight<'g>(&self, scope: &Scope<'g>) -> TensorValue<'g>;
 
     /// The bias as f32 `[rows]`, if there is one.
@@ -41,7 +43,9 @@ pub struct Linear {
     pub bias_dtype: DType,
     /// Whether there is a bias.
     pub has_bias: bool,
-    /// The weight is clamped to `-clip..=clip` before it is used. Zero is a clip like any other.
+    /// The stored weight is clamped to `-clip..=clip`, with `clip` rounded to its dtype, before it
+    /// is decoded; of a block format the decoded values are clamped, since its codes have no order
+    /// of their own. Zero is no clip.
     pub clip_weight: Option<f64>,
 }
 
@@ -84,7 +88,7 @@ impl Linear {
     #[track_caller]
     pub fn forward<'g>(&self, scope: &Scope<'g>, x: TensorValue<'g>) -> TensorValue<'g> {
         let (scope, _open) = scope.enter(&self.name);
-        let y = x.matmul_t(clip(self.weight(&scope), self.clip_weight));
+        let y = x.matmul_t(clipped_f32(self.weight(&scope), self.clip_weight));
         match self.bias(&scope) {
             Some(bias) => y + bias,
             None => y,
@@ -94,7 +98,7 @@ impl Linear {
 
 impl Projection for Linear {
     fn weight<'g>(&self, scope: &Scope<'g>) -> TensorValue<'g> {
-        scope.weight_f32("weight", self.dtype, &[self.out_dim, self.in_dim])
+        scope.weight("weight", self.dtype, &[self.out_dim, self.in_dim])
     }
 
     fn bias<'g>(&self, scope: &Scope<'g>) -> Option<TensorValue<'g>> {
@@ -107,10 +111,17 @@ impl Projection for Linear {
     }
 }
 
-/// `weight` within `-clip..=clip`.
-pub(crate) fn clip(weight: TensorValue<'_>, clip: Option<f64>) -> TensorValue<'_> {
-    match clip {
-        Some(clip) => weight.clamp(Some(-clip), Some(clip)),
-        None => weight,
+/// The clip that a setting asks for: zero asks for none.
+pub(crate) fn effective(clip: Option<f64>) -> Option<f64> {
+    clip.filter(|clip| *clip != 0.0)
+}
+
+/// What a stored weight means in f32, after the clip; see [`Linear::clip_weight`].
+#[track_caller]
+pub(crate) fn clipped_f32(weight: TensorValue<'_>, clip: Option<f64>) -> TensorValue<'_> {
+    match effective(clip) {
+        None => to_f32(weight),
+        Some(clip) if weight.dtype().is_block() => to_f32(weight).clamp(-clip, clip),
+        Some(clip) => to_f32(weight.clamp(-clip, clip)),
     }
 }

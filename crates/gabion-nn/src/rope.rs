@@ -7,7 +7,7 @@ mod scaling;
 use gabion_ir::{Builder, TensorValue};
 use gabion_tensor::{DType, HostTensor};
 
-pub(crate) use fields::{RopeContext, read_rope};
+pub(crate) use fields::{PartialRotary, RopeContext, read_rope};
 pub use gabion_ir::ops::rope::Pairing;
 pub use scaling::{Frequencies, RopeConfig, RopeScaling};
 

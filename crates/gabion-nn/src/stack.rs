@@ -18,7 +18,7 @@ pub use config::{PerProjection, StackedLinearConfig};
 pub use device::{Device, UnknownDevice};
 pub use problem::{StackErrors, StackProblem};
 
-use crate::linear::{Linear, Projection, clip};
+use crate::linear::{Linear, Projection, clipped_f32, effective};
 use crate::scope::Scope;
 
 /// Several projections of one input as one: `y = x · Wᵀ + b`, where `W` is `[ΣN, K]`, the
@@ -141,8 +141,9 @@ impl StackedLinear {
         self.config.total_rows()
     }
 
-    /// The stacked weight, clipped, as f32 `[ΣN, K]`: a concat of the projections' weights in
-    /// unfused mode, the checkpoint's single weight in stacked mode. `scope` is the parent's.
+    /// The stacked weight, clipped and decoded, as f32 `[ΣN, K]`: a concat of the projections'
+    /// weights in unfused mode, the checkpoint's single weight in stacked mode. `scope` is the
+    /// parent's.
     #[track_caller]
     pub fn stacked_weight<'g>(&self, scope: &Scope<'g>) -> TensorValue<'g> {
         match &self.source {
@@ -156,7 +157,8 @@ impl StackedLinear {
                 let weights: Vec<_> = self
                     .named(each)
                     .map(|(i, name, projection)| {
-                        clip(projection.weight(&scope.child(name)), self.clip_of(i))
+                        let (scope, _open) = scope.enter(name);
+                        clipped_f32(projection.weight(&scope), self.clip_of(i))
                     })
                     .collect();
                 scope.builder().concat(&weights, 0)
@@ -222,25 +224,26 @@ impl StackedLinear {
         stacked.split(self.config.out_dims.iter().copied(), axis)
     }
 
-    /// The clip in stacked mode: of the whole where it is one, of each projection's rows otherwise.
+    /// Clips and decodes in stacked mode: the whole where the clip is one, each projection's rows
+    /// otherwise.
     fn clip_rows<'g>(&self, weight: TensorValue<'g>) -> TensorValue<'g> {
         let clips: Vec<_> = (0..self.config.names.len())
             .map(|i| self.clip_of(i))
             .collect();
         if clips.iter().all(|c| *c == clips[0]) {
-            return clip(weight, clips[0]);
+            return clipped_f32(weight, clips[0]);
         }
         let parts = self.split(weight, 0);
         let parts: Vec<_> = parts
             .into_iter()
             .zip(clips)
-            .map(|(part, c)| clip(part, c))
+            .map(|(part, clip)| clipped_f32(part, clip))
             .collect();
         weight.builder().concat(&parts, 0)
     }
 
     fn clip_of(&self, index: usize) -> Option<f64> {
-        self.config.clip_weight.get(index).flatten()
+        effective(self.config.clip_weight.get(index).flatten())
     }
 
     fn named<'a>(

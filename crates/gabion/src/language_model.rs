@@ -123,8 +123,12 @@ pub fn causal_lm_layers(
     layers: Option<usize>,
 ) -> Result<(CausalLm, Graph), ModelError> {
     let file = files.config_path().display().to_string();
-    let mut config = CausalLmConfig::from_json(files.config(), &file)?;
     let checkpoint = files.checkpoint();
+    let mut config = if checkpoint.gguf().is_some() {
+        CausalLmConfig::from_gguf(files.config(), &file)?
+    } else {
+        CausalLmConfig::from_json(files.config(), &file)?
+    };
     // How the projections lie on disk is the checkpoint's to say, whatever the family does.
     if checkpoint.has_stacked_projections() {
         config.stacked = true;

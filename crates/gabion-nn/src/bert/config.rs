@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::activation::Activation;
 use crate::causal_lm::{read_activation, read_dtype, refuse_quantized};
 use crate::error::ConfigErrors;
-use crate::fields::{Fields, MAX_LAYERS};
+use crate::fields::{Fields, MAX_LAYERS, POSITIVE};
 
 /// An encoder as its `config.json` describes it (the fields of transformers' BERT configuration).
 #[derive(Clone, Debug, PartialEq)]
@@ -60,17 +60,20 @@ impl BertConfig {
         }
         refuse_decoder(&mut f);
         refuse_quantized(&mut f);
-        let hidden_size = f.required_size("hidden_size");
-        let heads = f.required_size("num_attention_heads");
-        if !hidden_size.is_multiple_of(heads) {
+        let hidden_size = f.needed_size("hidden_size");
+        let heads = f.needed_size("num_attention_heads");
+        if let (Some(hidden_size), Some(heads)) = (hidden_size, heads)
+            && !hidden_size.is_multiple_of(heads)
+        {
             let message = format!("{hidden_size} is no multiple of {heads} heads");
             f.contradiction(&["hidden_size", "num_attention_heads"], message);
         }
+        f.refuse_null("layer_norm_eps", POSITIVE);
         let config = Self {
             vocab_size: f.required_size("vocab_size"),
-            hidden_size,
+            hidden_size: hidden_size.unwrap_or(1),
             n_layers: f.required_count("num_hidden_layers", MAX_LAYERS),
-            heads,
+            heads: heads.unwrap_or(1),
             intermediate_size: f.required_size("intermediate_size"),
             activation: read_activation(&mut f, "gelu"),
             context_length: f.required_size("max_position_embeddings"),

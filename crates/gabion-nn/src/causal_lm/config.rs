@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::family::{Family, Window};
 use crate::activation::Activation;
 use crate::error::{ConfigErrors, ConfigProblem};
-use crate::fields::{Fields, MAX_LAYERS};
-use crate::rope::{RopeConfig, RopeContext, read_rope};
+use crate::fields::{Fields, MAX_LAYERS, POSITIVE};
+use crate::rope::{PartialRotary, RopeConfig, RopeContext, read_rope};
 use crate::stack::dtype_by_name;
 
 /// A decoder as its `config.json` describes it (the fields of transformers' Llama, Mistral, Qwen2
@@ -63,10 +63,39 @@ pub struct CausalLmConfig {
 impl CausalLmConfig {
     /// The configuration from the JSON of `config.json`; `file` names it in messages.
     ///
+    /// Fields mean what they mean to transformers 5: what an absent one defaults to, and whether a
+    /// family reads it at all. `partial_rotary_factor` is one that Phi-3 alone reads; the other
+    /// families rotate whole heads, and a rule (`rope_type`) that would give them frequencies for
+    /// part of a head is refused, since transformers cannot run it either.
+    ///
     /// # Errors
     /// Every field that is missing, of the wrong kind, contradicts another, or asks for something
     /// that is not built.
     pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
+        Self::read(value, file, |family| {
+            if family.traits().partial_rotary {
+                PartialRotary::Honoured
+            } else {
+                PartialRotary::WholeHeads(family.model_type())
+            }
+        })
+    }
+
+    /// The configuration that a GGUF file's metadata amounts to, in the fields of `config.json`:
+    /// as [`CausalLmConfig::from_json`], but the part of a head that rotates
+    /// (`<arch>.rope.dimension_count`) is honoured in every family, as GGUF's readers do.
+    ///
+    /// # Errors
+    /// As [`CausalLmConfig::from_json`].
+    pub fn from_gguf(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
+        Self::read(value, file, |_| PartialRotary::Ratio)
+    }
+
+    fn read(
+        value: &Value,
+        file: &str,
+        partial: impl Fn(Family) -> PartialRotary,
+    ) -> Result<Self, ConfigErrors> {
         let mut f = Fields::new(value, "");
         let Some(family) = read_family(&mut f) else {
             return Err(ConfigErrors {
@@ -75,8 +104,8 @@ impl CausalLmConfig {
             });
         };
         let traits = family.traits();
-        let hidden_size = f.required_size("hidden_size");
-        let heads = f.required_size("num_attention_heads");
+        let hidden_size = f.needed_size("hidden_size");
+        let heads = f.needed_size("num_attention_heads");
         let kv_heads = read_kv_heads(&mut f, family, heads);
         let head_dim = read_head_dim(&mut f, hidden_size, heads);
         let n_layers = f.required_count("num_hidden_layers", MAX_LAYERS);
@@ -87,18 +116,20 @@ impl CausalLmConfig {
             head_dim,
             max_positions: context_length,
             longrope_aliases: traits.longrope_aliases,
+            partial: partial(family),
         };
         let rope = read_rope(&mut f, &context);
         let attention_bias = f.flag("attention_bias", false);
+        f.refuse_null("rms_norm_eps", POSITIVE);
         let config = Self {
             family,
             vocab_size: f.required_size("vocab_size"),
-            hidden_size,
+            hidden_size: hidden_size.unwrap_or(1),
             intermediate_size: f.required_size("intermediate_size"),
             n_layers,
-            heads,
-            kv_heads,
-            head_dim,
+            heads: heads.unwrap_or(1),
+            kv_heads: kv_heads.unwrap_or(1),
+            head_dim: head_dim.unwrap_or(2),
             activation: read_activation(&mut f, "silu"),
             rms_norm_eps: f.positive("rms_norm_eps").unwrap_or(traits.rms_norm_eps),
             context_length,
@@ -176,15 +207,15 @@ fn read_family(f: &mut Fields<'_>) -> Option<Family> {
     family
 }
 
-fn read_kv_heads(f: &mut Fields<'_>, family: Family, heads: usize) -> usize {
+/// `None` after a problem.
+fn read_kv_heads(f: &mut Fields<'_>, family: Family, heads: Option<usize>) -> Option<usize> {
     const FIELD: &str = "num_key_value_heads";
     // Null means one for each head in every family; absent only in some.
-    let kv_heads = match f.size(FIELD) {
-        Some(n) => n,
-        None if family.traits().kv_heads_follow || f.has(FIELD) => heads,
-        None => f.required_size(FIELD),
-    };
-    if !heads.is_multiple_of(kv_heads) {
+    let follows = f.get(FIELD).is_none() && (family.traits().kv_heads_follow || f.has(FIELD));
+    let kv_heads = if follows { heads } else { f.needed_size(FIELD) };
+    if let (Some(heads), Some(kv_heads)) = (heads, kv_heads)
+        && !heads.is_multiple_of(kv_heads)
+    {
         let message = format!(
             "{heads} heads cannot share {kv_heads} key/value heads: the first must be a multiple"
         );
@@ -193,22 +224,33 @@ fn read_kv_heads(f: &mut Fields<'_>, family: Family, heads: usize) -> usize {
     kv_heads
 }
 
-fn read_head_dim(f: &mut Fields<'_>, hidden_size: usize, heads: usize) -> usize {
+/// `None` after a problem.
+fn read_head_dim(
+    f: &mut Fields<'_>,
+    hidden_size: Option<usize>,
+    heads: Option<usize>,
+) -> Option<usize> {
     // The rotary tables have half as many entries.
     const MOST: usize = 1 << 16;
-    let stated = f.size("head_dim");
-    if stated.is_none() && !hidden_size.is_multiple_of(heads) {
-        let message =
-            format!("{hidden_size} is no multiple of {heads} heads, and there is no `head_dim`");
-        f.contradiction(&["hidden_size", "num_attention_heads"], message);
-    }
-    let head_dim = stated.unwrap_or(hidden_size / heads).max(1);
+    let head_dim = if f.get("head_dim").is_some() {
+        f.size("head_dim")?
+    } else {
+        let (hidden_size, heads) = (hidden_size?, heads?);
+        if !hidden_size.is_multiple_of(heads) {
+            let message = format!(
+                "{hidden_size} is no multiple of {heads} heads, and there is no `head_dim`"
+            );
+            f.contradiction(&["hidden_size", "num_attention_heads"], message);
+            return None;
+        }
+        hidden_size / heads
+    };
     if head_dim <= MOST {
-        return head_dim;
+        return Some(head_dim);
     }
     let message = format!("a head of {head_dim} values; heads have at most {MOST}");
     f.contradiction(&["head_dim", "hidden_size", "num_attention_heads"], message);
-    2
+    None
 }
 
 /// `hidden_act` by the table of [`Activation`].

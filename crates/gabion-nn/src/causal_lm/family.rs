@@ -26,7 +26,10 @@ pub(crate) struct Traits {
     /// An absent `num_key_value_heads` means one for each head; elsewhere the family's default is
     /// that of one particular model, which is no safe guess.
     pub(crate) kv_heads_follow: bool,
+    /// What an absent `rms_norm_eps` means: the default of the family's class in transformers.
     pub(crate) rms_norm_eps: f64,
+    /// `partial_rotary_factor` is read; the other families rotate whole heads.
+    pub(crate) partial_rotary: bool,
     pub(crate) window: Window,
     pub(crate) longrope_aliases: &'static [&'static str],
 }
@@ -61,6 +64,7 @@ impl Family {
             qkv_bias: false,
             kv_heads_follow: true,
             rms_norm_eps: 1e-6,
+            partial_rotary: false,
             window: Window::Field { absent: None },
             longrope_aliases: &[],
         };
@@ -83,6 +87,7 @@ impl Family {
                 model_type: "phi3",
                 stacked: true,
                 rms_norm_eps: 1e-5,
+                partial_rotary: true,
                 longrope_aliases: &["su", "yarn"],
                 ..llama
             },

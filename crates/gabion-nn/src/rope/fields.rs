@@ -8,10 +8,25 @@ use crate::fields::Fields;
 
 /// What the rotary fields of a configuration depend on beside themselves.
 pub(crate) struct RopeContext {
-    pub(crate) head_dim: usize,
+    /// `None` where it could not be read: what depends on it is not checked then.
+    pub(crate) head_dim: Option<usize>,
+    pub(crate) partial: PartialRotary,
     pub(crate) max_positions: usize,
     /// Phi-3's older files call its one rule `su` or `yarn`.
     pub(crate) longrope_aliases: &'static [&'static str],
+}
+
+/// What `partial_rotary_factor` means to a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PartialRotary {
+    /// The leading `int(head_dim * factor)` values of a head rotate (Phi-3).
+    Honoured,
+    /// The families of this name rotate whole heads. Their default rule does not read the factor;
+    /// the other rules would give a table of cos and sin that is narrower than a head, which
+    /// transformers fails on.
+    WholeHeads(&'static str),
+    /// The factor is the ratio of two integers: the nearest integer is meant.
+    Ratio,
 }
 
 const TYPES: &str = "default, linear, dynamic, llama3, yarn or longrope";
@@ -29,14 +44,13 @@ pub(crate) fn read_rope(root: &mut Fields<'_>, context: &RopeContext) -> RopeCon
     let merged = merge(root, parameters, scaling);
     let mut rope = Fields::new(&merged, parent);
     let theta = agreed(root, &mut rope, "rope_theta").unwrap_or(10_000.0);
-    let partial = agreed(root, &mut rope, "partial_rotary_factor").unwrap_or(1.0);
-    let rotary_dim = rotary_dim(root, context, partial);
+    let rotary_dim = rotary_dim(root, &mut rope, context);
     let original = original_positions(root, &mut rope).unwrap_or(context.max_positions);
     let scaling = read_scaling(&mut rope, context, rotary_dim, original);
     root.problems.append(&mut rope.problems);
     RopeConfig {
         theta,
-        rotary_dim,
+        rotary_dim: rotary_dim.unwrap_or(2),
         scaling,
     }
 }
@@ -108,23 +122,82 @@ fn agreed(root: &mut Fields<'_>, rope: &mut Fields<'_>, field: &str) -> Option<f
     inner.or(outer)
 }
 
-fn rotary_dim(root: &mut Fields<'_>, context: &RopeContext, partial: f64) -> usize {
-    // Rounded towards zero, as Python's `int` does.
-    let dim = (context.head_dim as f64 * partial) as usize;
-    if partial > 1.0 {
-        let message = format!(
-            "the factor is {partial}; at most the whole head of {} can be rotated",
-            context.head_dim
-        );
-        root.contradiction(&["partial_rotary_factor", "head_dim"], message);
-    } else if dim == 0 || !dim.is_multiple_of(2) {
-        let message = format!(
-            "head_dim {} x {partial} rotates {dim} values of each head; they rotate in pairs, so it must be even and not 0",
-            context.head_dim
-        );
-        root.contradiction(&["partial_rotary_factor", "head_dim"], message);
+/// How many leading values of a head rotate; `None` after a problem.
+fn rotary_dim(
+    root: &mut Fields<'_>,
+    rope: &mut Fields<'_>,
+    context: &RopeContext,
+) -> Option<usize> {
+    const FIELD: &str = "partial_rotary_factor";
+    let rule = rule_word(rope);
+    if matches!(context.partial, PartialRotary::WholeHeads(_)) && rule == "default" {
+        return even(root, &["head_dim"], context.head_dim?, None);
     }
-    dim
+    let partial = agreed(root, rope, FIELD);
+    let head_dim = context.head_dim?;
+    let Some(partial) = partial else {
+        return even(root, &["head_dim"], head_dim, None);
+    };
+    if partial > 1.0 {
+        let message =
+            format!("the factor is {partial}; at most the whole head of {head_dim} can be rotated");
+        root.contradiction(&[FIELD, "head_dim"], message);
+        return None;
+    }
+    let exact = head_dim as f64 * partial;
+    let dim = match context.partial {
+        PartialRotary::Ratio => exact.round() as usize,
+        // Rounded towards zero, as Python's `int` does.
+        PartialRotary::Honoured | PartialRotary::WholeHeads(_) => exact as usize,
+    };
+    if let PartialRotary::WholeHeads(family) = context.partial
+        && dim != head_dim
+    {
+        let message = format!(
+            "{family} rotates whole heads, and `{rule}` with the factor {partial} makes frequencies for {dim} of {head_dim} values; remove the factor if whole heads are meant"
+        );
+        root.contradiction(&[FIELD, "rope_type"], message);
+        return None;
+    }
+    even(root, &[FIELD, "head_dim"], dim, Some((head_dim, partial)))
+}
+
+/// Values rotate in pairs.
+fn even(
+    root: &mut Fields<'_>,
+    fields: &[&str],
+    dim: usize,
+    product: Option<(usize, f64)>,
+) -> Option<usize> {
+    if dim != 0 && dim.is_multiple_of(2) {
+        return Some(dim);
+    }
+    let must = "they rotate in pairs, so it must be even and not 0";
+    match product {
+        Some((head_dim, partial)) => {
+            let message = format!(
+                "head_dim {head_dim} x {partial} rotates {dim} values of each head; {must}"
+            );
+            root.contradiction(fields, message);
+        }
+        None => {
+            let found = Value::from(dim);
+            root.unsupported(
+                fields[0],
+                &found,
+                &format!("all values of a head rotate; {must}"),
+            );
+        }
+    }
+    None
+}
+
+/// The rule's name; an absent one is `default`.
+fn rule_word(rope: &Fields<'_>) -> String {
+    let word = |field: &str| rope.get(field)?.as_str().map(str::to_owned);
+    word("rope_type")
+        .or_else(|| word("type"))
+        .unwrap_or_else(|| "default".to_owned())
 }
 
 fn original_positions(root: &mut Fields<'_>, rope: &mut Fields<'_>) -> Option<usize> {
@@ -145,7 +218,7 @@ fn original_positions(root: &mut Fields<'_>, rope: &mut Fields<'_>) -> Option<us
 fn read_scaling(
     rope: &mut Fields<'_>,
     context: &RopeContext,
-    rotary_dim: usize,
+    rotary_dim: Option<usize>,
     original: usize,
 ) -> RopeScaling {
     let (new, old) = (rope.word("rope_type"), rope.word("type"));
@@ -169,7 +242,7 @@ fn read_scaling(
         },
         "dynamic" => {
             let factor = rope.required_positive("factor");
-            if rotary_dim <= 2 {
+            if rotary_dim.is_some_and(|dim| dim <= 2) {
                 rope.contradiction(
                     &["rope_type", "partial_rotary_factor"],
                     "`dynamic` needs more than one frequency".to_owned(),
@@ -238,7 +311,7 @@ fn read_yarn(rope: &mut Fields<'_>, ratio: f64, original: usize) -> RopeScaling 
 
 fn read_longrope(
     rope: &mut Fields<'_>,
-    rotary_dim: usize,
+    rotary_dim: Option<usize>,
     ratio: f64,
     original: usize,
 ) -> RopeScaling {
@@ -247,11 +320,13 @@ fn read_longrope(
         rope.required_positives("long_factor"),
     );
     for (field, list) in [("short_factor", &short), ("long_factor", &long)] {
-        if !list.is_empty() && list.len() != rotary_dim / 2 {
+        let Some(pairs) = rotary_dim.map(|dim| dim / 2) else {
+            continue;
+        };
+        if !list.is_empty() && list.len() != pairs {
             let message = format!(
-                "{} factors for {} frequencies: one for each pair that rotates",
-                list.len(),
-                rotary_dim / 2
+                "{} factors for {pairs} frequencies: one for each pair that rotates",
+                list.len()
             );
             rope.contradiction(&[field], message);
         }

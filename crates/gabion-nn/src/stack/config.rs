@@ -62,7 +62,8 @@ pub struct StackedLinearConfig {
     pub stacked: bool,
     /// Whether there are biases.
     pub has_bias: PerProjection<bool>,
-    /// The weight is clamped to `-clip..=clip`. Zero is a clip like any other; null is none.
+    /// The stored weight is clamped to `-clip..=clip` before it is decoded (of a block format, the
+    /// decoded values are); see [`Linear::clip_weight`]. Zero and null are no clip.
     pub clip_weight: PerProjection<Option<f64>>,
     /// The layer's own attribute in its parent: a segment of the tensors' names in stacked mode,
     /// left out of them otherwise.

@@ -88,7 +88,7 @@ pub enum StackProblem {
         block: usize,
     },
     /// A clip that would turn the range inside out.
-    #[error("`{what}` is {found}: a clip is zero or positive")]
+    #[error("`{what}` is {found}: a clip is positive; 0 and null are none")]
     Clip {
         /// The clip's place.
         what: String,

@@ -107,6 +107,56 @@ fn everything_that_is_missing_is_listed() {
     );
 }
 
+/// The defaults of transformers 5's classes, where a default is no guess; null is none of them.
+#[test]
+fn an_absent_epsilon_is_the_familys_and_null_is_none() {
+    for (model_type, eps) in [
+        ("llama", 1e-6),
+        ("mistral", 1e-6),
+        ("qwen2", 1e-6),
+        ("phi3", 1e-5),
+    ] {
+        let mut value = with(json!({"model_type": model_type}));
+        assert_eq!(read(&value).rms_norm_eps, eps, "{model_type}");
+        value["rms_norm_eps"] = json!(1e-3);
+        assert_eq!(read(&value).rms_norm_eps, 1e-3);
+        value["rms_norm_eps"] = Value::Null;
+        let found = "`rms_norm_eps`: expected a positive number, found null";
+        assert_eq!(refused(&value), [found], "{model_type}");
+    }
+}
+
+/// What could not be read is not counted with: one problem, and none that follows from a stand-in.
+#[test]
+fn a_missing_size_contradicts_nothing() {
+    let missing = "`num_attention_heads` is missing: expected a positive integer";
+    assert_eq!(refused(&without("num_attention_heads")), [missing]);
+    assert_eq!(
+        refused(&with(json!({"num_attention_heads": 0}))),
+        ["`num_attention_heads`: expected a positive integer, found 0"]
+    );
+    assert_eq!(
+        refused(&with(json!({"num_key_value_heads": 0}))),
+        ["`num_key_value_heads`: expected a positive integer, found 0"]
+    );
+    assert_eq!(
+        refused(&with(
+            json!({"vocab_size": 4_294_967_295u64, "num_attention_heads": 1u64 << 40})
+        )),
+        [
+            "`num_attention_heads`: expected a positive integer up to 2147483648, found 1099511627776",
+            "`vocab_size`: expected a positive integer up to 2147483648, found 4294967295",
+        ]
+    );
+    let bert = json!({"model_type": "bert", "vocab_size": 100, "hidden_size": 12, "num_hidden_layers": 1,
+        "num_attention_heads": 0, "intermediate_size": 24, "max_position_embeddings": 32, "layer_norm_eps": null});
+    assert_eq!(
+        BertConfig::from_json(&bert, "c").unwrap_err().to_string(),
+        "c: 2 problems\n  `num_attention_heads`: expected a positive integer, found 0\n  \
+         `layer_norm_eps`: expected a positive number, found null"
+    );
+}
+
 #[test]
 fn values_of_the_wrong_kind_are_shown() {
     assert_eq!(
@@ -116,9 +166,7 @@ fn values_of_the_wrong_kind_are_shown() {
         )),
         [
             "`hidden_size`: expected a positive integer, found \"64\"",
-            "`hidden_size` and `num_attention_heads` contradict: 1 is no multiple of 4 heads, and there is no `head_dim`",
             "`num_hidden_layers`: expected a positive integer, found 0",
-            "`partial_rotary_factor` and `head_dim` contradict: head_dim 1 x 1 rotates 1 values of each head; they rotate in pairs, so it must be even and not 0",
             "`vocab_size`: expected a positive integer, found 1e+30",
             "`hidden_act` = \"snake\" is not supported: known are gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, gelu_python_tanh, gelu_pytorch_tanh, linear, quick_gelu, relu, relu2, sigmoid, silu, swish, tanh",
             "`rms_norm_eps`: expected a positive number, found -1",
@@ -143,7 +191,7 @@ fn contradictions_name_both_sides() {
     assert_eq!(
         refused(&with(json!({"head_dim": 15}))),
         [
-            "`partial_rotary_factor` and `head_dim` contradict: head_dim 15 x 1 rotates 15 values of each head; they rotate in pairs, so it must be even and not 0"
+            "`head_dim` = 15 is not supported: all values of a head rotate; they rotate in pairs, so it must be even and not 0"
         ]
     );
     assert_eq!(
@@ -255,18 +303,88 @@ fn windows_are_refused_where_they_would_bite() {
 #[test]
 fn old_and_new_rotary_fields_say_the_same() {
     let old = read(&with(
-        json!({"rope_scaling": {"type": "linear", "factor": 4.0}, "partial_rotary_factor": 0.5}),
+        json!({"rope_scaling": {"type": "linear", "factor": 4.0}, "partial_rotary_factor": 1.0}),
     ));
     let mut new = without("rope_theta");
-    new["rope_parameters"] = json!({"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0, "partial_rotary_factor": 0.5});
+    new["rope_parameters"] = json!({"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0, "partial_rotary_factor": 1.0});
     assert_eq!(old.rope, read(&new).rope);
     assert_eq!(
         (old.rope.rotary_dim, old.rope.scaling.clone()),
-        (8, RopeScaling::Linear { factor: 4.0 })
+        (16, RopeScaling::Linear { factor: 4.0 })
     );
     new["rope_scaling"] = json!({"type": "linear", "factor": 4});
     assert_eq!(old.rope, read(&new).rope);
     assert_eq!(read(&without("rope_theta")).rope.theta, 10_000.0);
+}
+
+/// transformers 5: the default rule of Llama, Mistral and Qwen2 does not read the factor, their other
+/// rules fail on it; Phi-3 reads it. GGUF's readers read it everywhere.
+#[test]
+fn part_of_a_head_rotates_where_transformers_rotates_part() {
+    let default = json!({"rope_type": "default", "partial_rotary_factor": 0.5});
+    let forms = [
+        json!({"partial_rotary_factor": 0.5}),
+        json!({"rope_parameters": default}),
+        json!({"rope_scaling": {"type": "default"}, "partial_rotary_factor": 0.5}),
+    ];
+    let of = |model_type: &str, form: &Value| {
+        let mut value = with(form.clone());
+        value["model_type"] = model_type.into();
+        value
+    };
+    for form in &forms {
+        for model_type in ["llama", "mistral", "qwen2"] {
+            let value = of(model_type, form);
+            assert_eq!(read(&value).rope.rotary_dim, 16, "{model_type} {form}");
+            let gguf = CausalLmConfig::from_gguf(&value, "m.gguf").unwrap();
+            assert_eq!(gguf.rope.rotary_dim, 8, "{model_type} {form}");
+        }
+        assert_eq!(read(&of("phi3", form)).rope.rotary_dim, 8, "{form}");
+    }
+    for (scaling, word) in [
+        (json!({"rope_type": "linear", "factor": 4.0}), "linear"),
+        (json!({"rope_type": "dynamic", "factor": 4.0}), "dynamic"),
+        (json!({"type": "yarn", "factor": 4.0}), "yarn"),
+        (
+            json!({"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}),
+            "llama3",
+        ),
+    ] {
+        for model_type in ["llama", "mistral", "qwen2"] {
+            let form = json!({"rope_scaling": scaling, "partial_rotary_factor": 0.5});
+            assert_eq!(
+                refused(&of(model_type, &form)),
+                [format!(
+                    "`partial_rotary_factor` and `rope_type` contradict: {model_type} rotates whole heads, and `{word}` with the factor 0.5 makes frequencies for 8 of 16 values; remove the factor if whole heads are meant"
+                )]
+            );
+            let whole = json!({"rope_scaling": scaling, "partial_rotary_factor": 1.0});
+            assert_eq!(read(&of(model_type, &whole)).rope.rotary_dim, 16);
+        }
+    }
+    // Towards zero, as Python's `int` does: 4.8 values are 4.
+    let phi = |factor: f64| of("phi3", &json!({"partial_rotary_factor": factor}));
+    assert_eq!(read(&phi(0.3)).rope.rotary_dim, 4);
+    assert_eq!(
+        refused(&phi(0.35)),
+        [
+            "`partial_rotary_factor` and `head_dim` contradict: head_dim 16 x 0.35 rotates 5 values of each head; they rotate in pairs, so it must be even and not 0"
+        ]
+    );
+    assert_eq!(
+        refused(&phi(1.5)),
+        [
+            "`partial_rotary_factor` and `head_dim` contradict: the factor is 1.5; at most the whole head of 16 can be rotated"
+        ]
+    );
+    // A ratio of integers that is no exact number: 58 of 98.
+    let mut ratio = with(json!({"head_dim": 98, "partial_rotary_factor": 58.0 / 98.0}));
+    let gguf = |value: &Value| CausalLmConfig::from_gguf(value, "m.gguf").unwrap();
+    assert_eq!(gguf(&ratio).rope.rotary_dim, 58);
+    for rotary in (2..=98u8).step_by(2) {
+        ratio["partial_rotary_factor"] = (f64::from(rotary) / 98.0).into();
+        assert_eq!(gguf(&ratio).rope.rotary_dim, usize::from(rotary));
+    }
 }
 
 #[test]
@@ -318,7 +436,8 @@ fn frequencies_are_those_of_transformers() {
         for field in ["head_dim", "max_position_embeddings", "rope_parameters"] {
             value[field] = case[field].clone();
         }
-        let config = read(&value);
+        // Every rule with every factor: transformers' functions know no family.
+        let config = CausalLmConfig::from_gguf(&value, "config.json").unwrap();
         let frequencies = config.rope.frequencies();
         let beyond = case["sequence"].as_u64();
         let found = match (&frequencies.long, beyond) {

@@ -185,7 +185,7 @@ fn clipped(values: &[f32], clip: f32) -> Vec<f32> {
 }
 
 #[test]
-fn one_clip_for_all_in_either_mode_and_zero_is_a_clip() {
+fn one_clip_for_all_in_either_mode_and_zero_is_none() {
     let parts = projections();
     let whole = stacked_of(&parts);
     let fused = Tensors::from([(
@@ -193,25 +193,117 @@ fn one_clip_for_all_in_either_mode_and_zero_is_a_clip() {
         HostTensor::from_slice(&[16, 32], &whole).unwrap(),
     )]);
     let x = noise(&[2, 32], 5);
-    for (clip, stacked) in [(0.25, false), (0.25, true), (0.0, false), (0.0, true)] {
-        let mut config = qkv();
-        config.stacked = stacked;
-        config.clip_weight = PerProjection::All(Some(clip));
-        let found = evaluate(
-            &StackedLinear::new(config).unwrap(),
-            &x,
-            if stacked { &fused } else { &parts },
-        );
-        let expected = product(&x, &clipped(&whole, clip as f32), 16);
-        assert!(
-            distance(&found["y"], &expected) < 1e-6,
-            "clip {clip}, stacked {stacked}"
-        );
-        assert_ne!(
-            product(&x, &whole, 16).to_f32_vec().unwrap(),
-            expected.to_f32_vec().unwrap()
-        );
+    for stacked in [false, true] {
+        let weights = if stacked { &fused } else { &parts };
+        let layer = |clip: PerProjection<Option<f64>>| {
+            let mut config = qkv();
+            config.stacked = stacked;
+            config.clip_weight = clip;
+            StackedLinear::new(config).unwrap()
+        };
+        let found = evaluate(&layer(PerProjection::All(Some(0.25))), &x, weights);
+        let expected = product(&x, &clipped(&whole, 0.25), 16);
+        assert!(distance(&found["y"], &expected) < 1e-6, "stacked {stacked}");
+        assert!(distance(&product(&x, &whole, 16), &expected) > 1e-3);
+
+        let plain = build(&layer(PerProjection::All(None)), "f32[tokens, 32]").to_text();
+        let none = [
+            PerProjection::All(Some(0.0)),
+            PerProjection::All(Some(-0.0)),
+            PerProjection::Each(vec![Some(0.0), None, Some(0.0)]),
+        ];
+        for clip in none {
+            let text = build(&layer(clip.clone()), "f32[tokens, 32]").to_text();
+            assert_eq!(text, plain, "{clip:?}, stacked {stacked}");
+        }
     }
+    let alone = Linear::new("o_proj", 8, 4).clipped(Some(0.0));
+    let b = Builder::new("alone");
+    let x = b.input("x", "f32[8]".parse().unwrap());
+    b.output("y", alone.forward(&Scope::root(&b), x));
+    assert_eq!(count(&b.finish().unwrap(), "clamp"), 0);
+}
+
+/// `stacked_weight` of the three projections stored as `dtypes`, or of one tensor of all rows.
+fn stacked_weight(
+    stacked: bool,
+    dtypes: [&str; 3],
+    clip: PerProjection<Option<f64>>,
+) -> [HostTensor; 2] {
+    let mut config = qkv();
+    config.stacked = stacked;
+    config.clip_weight = clip;
+    let names: Vec<_> = config.names.iter().map(|n| format!("{n}.weight")).collect();
+    let dtypes = dtypes.map(|d| d.parse::<DType>().unwrap());
+    let mut weights = projections();
+    for (name, dtype) in names.iter().zip(dtypes) {
+        *weights.get_mut(name).unwrap() = weights[name].cast(dtype).unwrap();
+    }
+    config.dtype = PerProjection::Each(dtypes.to_vec());
+    let values: Vec<f32> = names
+        .iter()
+        .flat_map(|n| weights[n].to_f32_vec().unwrap())
+        .collect();
+    let whole = HostTensor::from_slice(&[16, 32], &values).unwrap();
+    if stacked {
+        weights = [("qkv_proj.weight".to_owned(), whole.cast(dtypes[0]).unwrap())].into();
+    }
+    let b = Builder::new("weight");
+    let stack = StackedLinear::new(config).unwrap();
+    b.output("w", stack.stacked_weight(&Scope::root(&b)));
+    [run(&b.finish().unwrap(), [], &weights)["w"].clone(), whole]
+}
+
+/// Stored halves are clamped as halves, by a bound that is a half; blocks by what they mean.
+#[test]
+fn a_clip_is_rounded_to_the_dtype_that_is_stored() {
+    let bound = |dtype: &str| -> f32 {
+        let clip = HostTensor::scalar(0.1f64);
+        match dtype {
+            "q8_0" => 0.1,
+            plain => clip
+                .cast(plain.parse().unwrap())
+                .unwrap()
+                .to_f32_vec()
+                .unwrap()[0],
+        }
+    };
+    assert!(bound("f16") != 0.1 && bound("bf16") != 0.1 && bound("f16") != bound("bf16"));
+    for dtype in ["f32", "f16", "bf16", "f64", "q8_0"] {
+        for (stacked, clip) in [
+            (false, PerProjection::All(Some(0.1))),
+            (true, PerProjection::All(Some(0.1))),
+            (true, PerProjection::Each(vec![Some(0.1), None, Some(0.1)])),
+        ] {
+            let free = matches!(clip, PerProjection::Each(_));
+            let [found, whole] = stacked_weight(stacked, [dtype; 3], clip);
+            let mut expected = whole.to_f32_vec().unwrap();
+            for (i, w) in expected.iter_mut().enumerate() {
+                if !(free && (8..12).contains(&(i / 32))) {
+                    *w = w.clamp(-bound(dtype), bound(dtype));
+                }
+            }
+            assert_eq!(
+                found.to_vec::<f32>().unwrap(),
+                expected,
+                "{dtype}, stacked {stacked}"
+            );
+            assert_ne!(expected, whole.to_f32_vec().unwrap());
+        }
+    }
+    let [found, _] = stacked_weight(
+        false,
+        ["f16", "bf16", "q8_0"],
+        PerProjection::All(Some(0.1)),
+    );
+    let largest = |rows: std::ops::Range<usize>| {
+        let found = found.rows(rows).unwrap().to_f32_vec().unwrap();
+        found.into_iter().fold(0.0f32, |a, w| a.max(w.abs()))
+    };
+    assert_eq!(
+        [largest(0..8), largest(8..12), largest(12..16)],
+        [bound("f16"), bound("bf16"), 0.1]
+    );
 }
 
 #[test]
@@ -387,8 +479,8 @@ fn every_problem_of_the_arguments_is_listed() {
   `in_dim` is 0: sizes are positive
   `out_dims[1]` is 0: sizes are positive
   `dtype[1]` is i8: weights are stored as f32, f16, bf16, f64, q4_0, q4_1, q5_0, q5_1 or q8_0
-  `clip_weight[0]` is -1: a clip is zero or positive
-  `clip_weight[1]` is NaN: a clip is zero or positive"
+  `clip_weight[0]` is -1: a clip is positive; 0 and null are none
+  `clip_weight[1]` is NaN: a clip is positive; 0 and null are none"
     );
 }
 
