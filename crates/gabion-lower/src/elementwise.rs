@@ -6,12 +6,22 @@ use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_tensor::{BinaryFn, DType, MapInstr, MapOp, MapProgram};
 use indexmap::IndexMap;
 
+use crate::class::{Class, Elementwise, class_of};
+
 /// True for operators that compute each element from the elements at the same place.
 pub fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
-    match graph.op(id) {
-        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Where(_) | Op::FusedMap(_) => true,
-        Op::Cast(_) | Op::Clamp(_) => !graph.value_type(graph.operands(id)[0]).dtype.is_block(),
-        _ => false,
+    let Class::Elementwise(op) = class_of(graph.op(id)) else {
+        return false;
+    };
+    match op {
+        Elementwise::Unary(_)
+        | Elementwise::Binary(_)
+        | Elementwise::Compare(_)
+        | Elementwise::Where
+        | Elementwise::FusedMap(_) => true,
+        Elementwise::Cast(_) | Elementwise::Clamp(_) => {
+            !graph.value_type(graph.operands(id)[0]).dtype.is_block()
+        }
     }
 }
 
@@ -67,9 +77,12 @@ impl ProgramBuilder {
         if let Some(register) = self.registers.get(&value) {
             return (*register, ty.dtype);
         }
-        let scalar = match graph.op(value.node) {
-            Op::Constant(constant) if ty.shape.rank() == 0 => scalar_constant(constant),
-            _ => None,
+        let scalar = if let Op::Constant(constant) = graph.op(value.node)
+            && ty.shape.rank() == 0
+        {
+            scalar_constant(constant)
+        } else {
+            None
         };
         let register = match scalar {
             Some(number) => self.push(MapOp::Const(number), Vec::new(), ty.dtype),
@@ -87,32 +100,36 @@ impl ProgramBuilder {
         }
     }
 
-    /// Adds an elementwise operator; its operands must have been added, or become reads.
+    /// Adds an elementwise operator; its operands must have been added, or become reads. Any other
+    /// operator is a read like an operand.
     pub fn add(&mut self, graph: &Graph, id: NodeId) {
+        let Class::Elementwise(op) = class_of(graph.op(id)) else {
+            return;
+        };
         let operands = graph.operands(id);
         let args: Vec<(Register, DType)> =
             operands.iter().map(|v| self.register(graph, *v)).collect();
         let result = graph.node(id).results[0].dtype;
-        let register = match graph.op(id) {
-            Op::Unary(unary) => {
+        let register = match op {
+            Elementwise::Unary(unary) => {
                 // A predicate gives bool and computes in its operand's dtype.
                 self.push(MapOp::Unary(unary.func), vec![args[0].0], result)
             }
-            Op::Binary(binary) => {
+            Elementwise::Binary(binary) => {
                 let (a, b) = (self.cast(args[0], result), self.cast(args[1], result));
                 self.push(MapOp::Binary(binary.func), vec![a, b], result)
             }
-            Op::Compare(compare) => {
+            Elementwise::Compare(compare) => {
                 let dtype = DType::promote(args[0].1, args[1].1).unwrap_or(args[0].1);
                 let (a, b) = (self.cast(args[0], dtype), self.cast(args[1], dtype));
                 self.push(MapOp::Compare(compare.func), vec![a, b], DType::Bool)
             }
-            Op::Where(_) => {
+            Elementwise::Where => {
                 let (a, b) = (self.cast(args[1], result), self.cast(args[2], result));
                 self.push(MapOp::Select, vec![args[0].0, a, b], result)
             }
-            Op::Cast(_) => self.cast(args[0], result),
-            Op::Clamp(clamp) => {
+            Elementwise::Cast(_) => self.cast(args[0], result),
+            Elementwise::Clamp(clamp) => {
                 let mut register = args[0].0;
                 for (bound, func) in [(clamp.min, BinaryFn::Max), (clamp.max, BinaryFn::Min)] {
                     if let Some(bound) = bound {
@@ -126,8 +143,7 @@ impl ProgramBuilder {
                 }
                 register
             }
-            Op::FusedMap(fused) => self.inline(&fused.program, &args),
-            _ => args[0].0,
+            Elementwise::FusedMap(fused) => self.inline(&fused.program, &args),
         };
         self.registers.insert(Value::new(id, 0), register);
     }

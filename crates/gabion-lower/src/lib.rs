@@ -4,6 +4,9 @@
 //! runs the list, times and verifies each pass, and keeps the ledger of what fired and what was
 //! refused and why. [`select::select`] then turns the graph into a plan for a target.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod class;
 pub mod elementwise;
 pub mod ledger;
 pub mod passes;

@@ -6,6 +6,8 @@ use gabion_ir::ops::{AxisSlice, Concat, Slice, Transpose};
 use gabion_ir::{Builder, Graph, Op, TensorValue, Value};
 use gabion_tensor::Dim;
 
+use crate::class::{Class, Leaf, LoadTime, class_of, load_time};
+
 /// One stored tensor with the operators applied to it, in order. Row cuts come last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartRecipe {
@@ -99,8 +101,8 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             .as_fixed()
             .and_then(|n| usize::try_from(n).ok())
     };
-    match &node.op {
-        Op::Weight(_) | Op::Constant(_) => {
+    match load_time(&node.op)? {
+        LoadTime::Stored => {
             let n_rows = n_rows(value).unwrap_or(1);
             Some(vec![PartRecipe {
                 source: value,
@@ -109,7 +111,7 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
                 n_rows,
             }])
         }
-        Op::Concat(concat) => {
+        LoadTime::Concat(concat) => {
             let rank = graph.value_type(value).shape.rank() as i64;
             if concat.axis != 0 && concat.axis != -rank {
                 return None;
@@ -121,16 +123,16 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             Some(parts)
         }
         // Limits that cross are no recipe of a plan.
-        Op::Clamp(clamp) if matches!((clamp.min, clamp.max), (Some(a), Some(b)) if a.get() > b.get()) => {
+        LoadTime::Clamp(clamp) if matches!((clamp.min, clamp.max), (Some(a), Some(b)) if a.get() > b.get()) => {
             None
         }
         // Row by row, so it commutes with joining and cutting rows.
-        Op::Cast(_) | Op::Dequantize(_) | Op::Clamp(_) => {
+        LoadTime::Cast(_) | LoadTime::Dequantize(_) | LoadTime::Clamp(_) => {
             let mut parts = parts_of(graph, graph.operands(value.node)[0])?;
             parts.iter_mut().for_each(|p| p.ops.push(node.op.clone()));
             Some(parts)
         }
-        Op::Transpose(_) | Op::Reshape(_) => {
+        LoadTime::Transpose(_) | LoadTime::Reshape(_) => {
             let mut parts = parts_of(graph, graph.operands(value.node)[0])?;
             let [part] = parts.as_mut_slice() else {
                 return None;
@@ -142,7 +144,7 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             part.n_rows = n_rows(value)?;
             Some(parts)
         }
-        Op::Slice(slice) => {
+        LoadTime::Slice(slice) => {
             let operand = graph.operands(value.node)[0];
             let shape = &graph.value_type(operand).shape;
             let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
@@ -151,37 +153,36 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
             };
             Some(cut_parts(&parts_of(graph, operand)?, start, stop))
         }
-        _ => None,
     }
 }
 
 /// The parts of a matrix's transpose: `[K, N]` weights joined along N become rows.
 pub fn transposed_parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
     let node = graph.node(value.node);
-    match &node.op {
-        Op::Transpose(_) => parts_of(graph, graph.operands(value.node)[0]),
-        Op::Concat(Concat { axis: 1 | -1 }) => {
-            let mut parts = Vec::new();
-            for operand in graph.operands(value.node) {
-                parts.extend(transposed_parts_of(graph, operand)?);
-            }
-            Some(parts)
-        }
-        _ => {
-            let mut parts = parts_of(graph, value)?;
-            let [part] = parts.as_mut_slice() else {
-                return None;
-            };
-            if part.rows.is_some() {
-                return None;
-            }
-            part.ops.push(Transpose { perm: vec![1, 0] }.into());
-            part.n_rows = graph.value_type(value).shape[1]
-                .as_fixed()
-                .and_then(|n| usize::try_from(n).ok())?;
-            Some(parts)
-        }
+    if let Op::Transpose(Transpose { perm }) = &node.op
+        && matches!(perm.as_slice(), [1 | -1, 0 | -2])
+    {
+        return parts_of(graph, graph.operands(value.node)[0]);
     }
+    if let Op::Concat(Concat { axis: 1 | -1 }) = &node.op {
+        let mut parts = Vec::new();
+        for operand in graph.operands(value.node) {
+            parts.extend(transposed_parts_of(graph, operand)?);
+        }
+        return Some(parts);
+    }
+    let mut parts = parts_of(graph, value)?;
+    let [part] = parts.as_mut_slice() else {
+        return None;
+    };
+    if part.rows.is_some() {
+        return None;
+    }
+    part.ops.push(Transpose { perm: vec![1, 0] }.into());
+    part.n_rows = graph.value_type(value).shape[1]
+        .as_fixed()
+        .and_then(|n| usize::try_from(n).ok())?;
+    Some(parts)
 }
 
 /// Rows `start..stop` of a list of parts.
@@ -207,10 +208,15 @@ pub fn is_weight_only(graph: &Graph, value: Value) -> bool {
         if !seen.insert(id) {
             continue;
         }
-        match graph.op(id) {
-            Op::Input(_) => return false,
-            Op::Weight(_) => weights = true,
-            _ => stack.extend(graph.operands(id).iter().map(|v| v.node)),
+        match class_of(graph.op(id)) {
+            Class::Leaf(Leaf::Input) => return false,
+            Class::Leaf(Leaf::Weight) => weights = true,
+            Class::Leaf(Leaf::Constant)
+            | Class::Elementwise(_)
+            | Class::Movement(_)
+            | Class::Work(_)
+            | Class::Composite(_)
+            | Class::Decomposed => stack.extend(graph.operands(id).iter().map(|v| v.node)),
         }
     }
     weights

@@ -14,6 +14,7 @@ use gabion_plan::{
 use gabion_tensor::{DType, Dim, DimError, Shape, TensorError, TensorType};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::class::{Class, class_of};
 use crate::recipe::{is_weight_only, parts_of};
 
 pub(crate) use weights::is_plannable;
@@ -59,44 +60,10 @@ pub enum SelectError {
 
 /// True if the target runs this operator as it is.
 pub fn has_kernel(op: &Op, target: &Target) -> bool {
-    match op {
-        Op::Softmax(_)
-        | Op::LogSoftmax(_)
-        | Op::RmsNorm(_)
-        | Op::LayerNorm(_)
-        | Op::Rope(_)
-        | Op::Attention(_) => target.has_composite(op.name()),
-        Op::OneHot(_) => false,
-        Op::Input(_)
-        | Op::Weight(_)
-        | Op::Constant(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Where(_)
-        | Op::Clamp(_)
-        | Op::Cast(_)
-        | Op::Matmul(_)
-        | Op::Reduce(_)
-        | Op::ArgReduce(_)
-        | Op::TopK(_)
-        | Op::Cumsum(_)
-        | Op::Concat(_)
-        | Op::Split(_)
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Broadcast(_)
-        | Op::Range(_)
-        | Op::Gather(_)
-        | Op::GatherElements(_)
-        | Op::Scatter(_)
-        | Op::CacheAppend(_)
-        | Op::Quantize(_)
-        | Op::Dequantize(_)
-        | Op::StackedMatmul(_)
-        | Op::FusedMap(_) => true,
+    match class_of(op) {
+        Class::Composite(_) => target.has_composite(op.name()),
+        Class::Decomposed => false,
+        Class::Leaf(_) | Class::Elementwise(_) | Class::Movement(_) | Class::Work(_) => true,
     }
 }
 
@@ -131,6 +98,7 @@ struct Selector<'a> {
     tiles: Vec<weights::TileKey>,
     dense: Vec<(Value, gabion_plan::WeightId)>,
     names: FxHashSet<String>,
+    simple: FxHashMap<Dim, Dim>,
 }
 
 impl<'a> Selector<'a> {
@@ -155,6 +123,7 @@ impl<'a> Selector<'a> {
             tiles: Vec::new(),
             dense: Vec::new(),
             names: FxHashSet::default(),
+            simple: FxHashMap::default(),
         }
     }
 
@@ -164,7 +133,7 @@ impl<'a> Selector<'a> {
             let donated = matches!(self.graph.op(input.node), Op::Input(op) if op.donated);
             let buffer = self.add_buffer(&input.name, ty.dtype, &ty.shape, Place::Input(i));
             let view = View::contiguous(Source::Buffer(buffer), ty.shape.clone());
-            self.views.insert(Value::new(input.node, 0), view);
+            self.place(Value::new(input.node, 0), view);
             self.plan.inputs.push(PlanInput {
                 name: input.name.to_string(),
                 ty,
@@ -218,10 +187,11 @@ impl<'a> Selector<'a> {
     fn add_buffer(&mut self, name: &str, dtype: DType, shape: &Shape, place: Place) -> BufferId {
         let name = self.fresh_name(name);
         let id = BufferId(self.plan.buffers.len() as u32);
+        let elements = self.simple(&shape.numel());
         self.plan.buffers.push(Buffer {
             name,
             dtype,
-            elements: shape.numel(),
+            elements,
             place,
         });
         id
@@ -253,7 +223,46 @@ impl<'a> Selector<'a> {
         self.allocate(&name, &ty)
     }
 
+    /// Says where a value is.
+    fn place(&mut self, value: Value, view: View) {
+        let view = self.simple_view(view);
+        self.views.insert(value, view);
+    }
+
+    /// A size in the simplest form that the relations give it.
+    fn simple(&mut self, dim: &Dim) -> Dim {
+        let relations = self.graph.relations();
+        if dim.is_fixed() || relations.is_empty() {
+            return dim.clone();
+        }
+        let known = self.simple.entry(dim.clone());
+        known.or_insert_with(|| relations.simplify(dim)).clone()
+    }
+
+    fn simple_view(&mut self, view: View) -> View {
+        if self.graph.relations().is_empty() {
+            return view;
+        }
+        let shape: Shape = view.shape.iter().map(|dim| self.simple(dim)).collect();
+        // What is row-major stays row-major in the form that its sizes have now.
+        let strides = if view.is_contiguous() {
+            View::row_major(&shape)
+        } else {
+            view.strides.iter().map(|dim| self.simple(dim)).collect()
+        };
+        View {
+            source: view.source,
+            offset: self.simple(&view.offset),
+            shape,
+            strides,
+        }
+    }
+
     fn push_step(&mut self, kernel: Kernel, reads: Vec<View>, writes: Vec<View>, scope: &str) {
+        let mut simple = |views: Vec<View>| -> Vec<View> {
+            views.into_iter().map(|v| self.simple_view(v)).collect()
+        };
+        let (reads, writes) = (simple(reads), simple(writes));
         self.plan.steps.push(Step {
             kernel,
             reads,
@@ -283,19 +292,15 @@ impl<'a> Selector<'a> {
             return Ok(view.clone());
         }
         let ty = self.graph.value_type(value).clone();
-        let view = match self.graph.op(value.node) {
-            Op::Constant(constant) => {
-                let place = Place::constant(constant.value().clone());
-                let name = self.name_of(value);
-                let id = self.add_buffer(&name, ty.dtype, &ty.shape, place);
-                View::contiguous(Source::Buffer(id), ty.shape)
-            }
-            _ => {
-                let id = self.dense_weight(value)?;
-                View::contiguous(Source::Weight(id), ty.shape)
-            }
+        let source = if let Op::Constant(constant) = self.graph.op(value.node) {
+            let place = Place::constant(constant.value().clone());
+            let name = self.name_of(value);
+            Source::Buffer(self.add_buffer(&name, ty.dtype, &ty.shape, place))
+        } else {
+            Source::Weight(self.dense_weight(value)?)
         };
-        self.views.insert(value, view.clone());
+        let view = View::contiguous(source, ty.shape);
+        self.place(value, view.clone());
         Ok(view)
     }
 
@@ -304,21 +309,9 @@ impl<'a> Selector<'a> {
         if self.recipes.contains(&value) {
             return true;
         }
-        let recipe = match self.graph.op(value.node) {
-            Op::Weight(_) => true,
-            Op::Concat(_)
-            | Op::Cast(_)
-            | Op::Dequantize(_)
-            | Op::Clamp(_)
-            | Op::Transpose(_)
-            | Op::Reshape(_)
-            | Op::Slice(_) => {
-                is_weight_only(self.graph, value)
-                    && parts_of(self.graph, value)
-                        .is_some_and(|parts| is_plannable(self.graph, &parts))
-            }
-            _ => false,
-        };
+        let recipe = parts_of(self.graph, value)
+            .is_some_and(|parts| is_plannable(self.graph, &parts))
+            && is_weight_only(self.graph, value);
         if recipe {
             self.recipes.insert(value);
         }

@@ -17,13 +17,14 @@ use crate::select::has_kernel;
 pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
     let target = cx.target;
     rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
-        let obstacle = match op {
-            Op::StackedMatmul(stack) => stacks::obstacle(graph, id, stack, target),
-            Op::RmsNorm(_) | Op::LayerNorm(_) if mixes_dtypes(graph, id) => {
-                Some("a norm's kernel reads one dtype".to_owned())
-            }
-            _ if op.is_leaf() || has_kernel(op, target) => None,
-            _ => Some(format!("{} has no kernel for {}", target.name, op.name())),
+        let obstacle = if let Op::StackedMatmul(stack) = op {
+            stacks::obstacle(graph, id, stack, target)
+        } else if matches!(op, Op::RmsNorm(_) | Op::LayerNorm(_)) && mixes_dtypes(graph, id) {
+            Some("a norm's kernel reads one dtype".to_owned())
+        } else if has_kernel(op, target) {
+            None
+        } else {
+            Some(format!("{} has no kernel for {}", target.name, op.name()))
         };
         let Some(obstacle) = obstacle else {
             return Ok(Verdict::Skip);

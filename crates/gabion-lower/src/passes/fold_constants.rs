@@ -31,10 +31,10 @@ fn fold(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     }
     let mut operands: Vec<HostTensor> = Vec::new();
     for value in graph.operands(id) {
-        match graph.op(value.node) {
-            Op::Constant(constant) => operands.push(constant.value().clone()),
-            _ => return Ok(Verdict::Skip),
-        }
+        let Op::Constant(constant) = graph.op(value.node) else {
+            return Ok(Verdict::Skip);
+        };
+        operands.push(constant.value().clone());
     }
     let read: usize = operands.iter().map(|t| t.bytes().len()).sum();
     let bindings = Bindings::default();

@@ -2,11 +2,12 @@
 //! last token only: the cut after the head moves before the head, the final norm and the last
 //! layer's MLP, up to where rows depend on each other.
 
-use gabion_ir::ops::{AxisSlice, Slice};
+use gabion_ir::ops::{AxisSlice, Reshape, Slice};
 use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_tensor::Shape;
 
 use super::merge_equal::merge;
+use crate::class::{Class, Composite, Movement, Work, class_of};
 use crate::patch::Patch;
 use crate::rewriter::{PassCx, Verdict, rewrite};
 use crate::run::LowerError;
@@ -40,13 +41,8 @@ fn cut_operands(graph: &Graph, node: NodeId, axis: usize) -> Option<Vec<Option<u
     let last = rank - 1;
     let first_only =
         |n: usize| -> Vec<Option<usize>> { (0..n).map(|i| (i == 0).then_some(axis)).collect() };
-    match graph.op(node) {
-        Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Where(_)
-        | Op::Clamp(_)
-        | Op::Cast(_) => {
+    match class_of(graph.op(node)) {
+        Class::Elementwise(_) => {
             let mut cuts = Vec::new();
             for shape in shapes {
                 let missing = rank - shape.rank();
@@ -58,8 +54,10 @@ fn cut_operands(graph: &Graph, node: NodeId, axis: usize) -> Option<Vec<Option<u
             }
             Some(cuts)
         }
-        Op::RmsNorm(_) | Op::LayerNorm(_) if axis != last => Some(first_only(shapes.len())),
-        Op::Matmul(m)
+        Class::Composite(Composite::RmsNorm(_) | Composite::LayerNorm(_)) if axis != last => {
+            Some(first_only(shapes.len()))
+        }
+        Class::Work(Work::Matmul(m))
             if !m.transpose_a
                 && shapes[1].rank() == 2
                 && axis != last
@@ -67,11 +65,20 @@ fn cut_operands(graph: &Graph, node: NodeId, axis: usize) -> Option<Vec<Option<u
         {
             Some(first_only(2))
         }
-        Op::Reshape(_) if axis == 0 && shapes[0].rank() > 0 && shapes[0][0] == result[0] => {
+        Class::Movement(Movement::Reshape(_))
+            if axis == 0 && shapes[0].rank() > 0 && shapes[0][0] == result[0] =>
+        {
             Some(vec![Some(0)])
         }
-        Op::Gather(g) if g.axis == 0 && axis < shapes[1].rank() => Some(vec![None, Some(axis)]),
-        _ => None,
+        Class::Work(Work::Gather(g)) if g.axis == 0 && axis < shapes[1].rank() => {
+            Some(vec![None, Some(axis)])
+        }
+        // Their rows depend on each other, or are not known to be independent.
+        Class::Leaf(_)
+        | Class::Movement(_)
+        | Class::Work(_)
+        | Class::Composite(_)
+        | Class::Decomposed => None,
     }
 }
 
@@ -121,12 +128,11 @@ fn hoist(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
                 None => *value,
             })
             .collect();
-        let op = match made {
-            Op::Reshape(_) => gabion_ir::ops::Reshape {
-                shape: small.to_vec(),
-            }
-            .into(),
-            other => other,
+        let op = if let Op::Reshape(_) = made {
+            let shape = small.to_vec();
+            Reshape { shape }.into()
+        } else {
+            made
         };
         vec![b.apply1(op, &args)]
     })?;

@@ -5,6 +5,7 @@ use gabion_ir::ops::{AxisSlice, Concat, Reshape, Slice, Transpose};
 use gabion_ir::{Builder, Graph, NodeId, Op, TensorValue, Value};
 use gabion_tensor::Dim;
 
+use crate::class::{Class, Movement, class_of};
 use crate::patch::Patch;
 use crate::recipe::fixed_cut;
 use crate::rewriter::{PassCx, Verdict, rewrite};
@@ -19,22 +20,23 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
 }
 
 fn simplify(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
+    if changes_nothing(graph, id, op) {
+        return same(graph, id, "changes nothing");
+    }
+    let Class::Movement(op) = class_of(op) else {
+        return Ok(Verdict::Skip);
+    };
     match op {
-        Op::Reshape(_) | Op::Broadcast(_) | Op::Cast(_) | Op::Transpose(_) | Op::Slice(_)
-            if changes_nothing(graph, id, op) =>
-        {
-            same(graph, id, "changes nothing")
-        }
-        Op::Reshape(reshape) => reshape_twice(graph, id, reshape),
-        Op::Transpose(transpose) => transpose_twice(graph, id, transpose),
-        Op::Concat(concat) => concat_of_concat(graph, id, concat),
-        Op::Slice(slice) => slice_of_concat(graph, id, slice),
+        Movement::Reshape(reshape) => reshape_twice(graph, id, reshape),
+        Movement::Transpose(transpose) => transpose_twice(graph, id, transpose),
+        Movement::Concat(concat) => concat_of_concat(graph, id, concat),
+        Movement::Slice(slice) => slice_of_concat(graph, id, slice),
         // A size that only a guard proves stays with the split.
-        Op::Split(split) if split.sizes.len() == 1 && keeps_type(graph, id) => {
+        Movement::Split(split) if split.sizes.len() == 1 && keeps_type(graph, id) => {
             same(graph, id, "splits into one")
         }
-        Op::Split(split) => split_of_concat(graph, id, split.axis, &split.sizes),
-        _ => Ok(Verdict::Skip),
+        Movement::Split(split) => split_of_concat(graph, id, split.axis, &split.sizes),
+        Movement::Broadcast | Movement::Pad(_) => Ok(Verdict::Skip),
     }
 }
 
@@ -42,22 +44,19 @@ fn keeps_type(graph: &Graph, id: NodeId) -> bool {
     graph.value_type(graph.operands(id)[0]) == &graph.node(id).results[0]
 }
 
+/// True for an operator that gives what it gets if only the type stays the same.
 fn changes_nothing(graph: &Graph, id: NodeId, op: &Op) -> bool {
-    if !keeps_type(graph, id) {
-        return false;
-    }
-    match op {
-        Op::Transpose(t) => {
-            let rank = t.perm.len() as i64;
-            t.perm
-                .iter()
-                .enumerate()
-                .all(|(i, &axis)| (axis + rank) % rank == i as i64)
-        }
+    let could = if let Op::Transpose(t) = op {
+        let rank = t.perm.len() as i64;
+        let stays = |(i, &axis): (usize, &i64)| (axis + rank) % rank == i as i64;
+        t.perm.iter().enumerate().all(stays)
+    } else if let Op::Slice(slice) = op {
         // Cuts are clamped to the axis, so the same size with step 1 is the whole axis.
-        Op::Slice(slice) => slice.axes.iter().all(|a| a.step == 1),
-        _ => true,
-    }
+        slice.axes.iter().all(|a| a.step == 1)
+    } else {
+        matches!(op, Op::Reshape(_) | Op::Broadcast(_) | Op::Cast(_))
+    };
+    could && keeps_type(graph, id)
 }
 
 fn patch(
@@ -136,13 +135,13 @@ fn concat_of_concat(graph: &Graph, id: NodeId, concat: &Concat) -> Result<Verdic
     let axis = axis_of(concat.axis, rank);
     let mut taps = Vec::new();
     for &operand in &operands {
-        match graph.op(operand.node) {
-            Op::Concat(inner)
-                if axis_of(inner.axis, rank) == axis && graph.single_user(operand).is_some() =>
-            {
-                taps.extend(graph.operands(operand.node));
-            }
-            _ => taps.push(operand),
+        if let Op::Concat(inner) = graph.op(operand.node)
+            && axis_of(inner.axis, rank) == axis
+            && graph.single_user(operand).is_some()
+        {
+            taps.extend(graph.operands(operand.node));
+        } else {
+            taps.push(operand);
         }
     }
     if taps.len() == operands.len() {

@@ -23,24 +23,25 @@ fn cuts_of(graph: &Graph, user: NodeId) -> Option<Vec<(Value, usize, usize)>> {
     let operand = graph.operands(user)[0];
     let shape = &graph.value_type(operand).shape;
     let last = shape.rank().checked_sub(1)?;
-    match graph.op(user) {
-        Op::Split(split) if split.axis == -1 || split.axis == last as i64 => {
-            let mut first = 0;
-            let mut cuts = Vec::new();
-            for (i, size) in split.sizes.iter().enumerate() {
-                let n = usize::try_from(size.as_fixed()?).ok()?;
-                cuts.push((Value::new(user, i as u32), first, first + n));
-                first += n;
-            }
-            Some(cuts)
-        }
-        Op::Slice(slice) => {
-            let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
-            let (axis, start, stop) = fixed_cut(slice, shape.rank(), size)?;
-            (axis == last).then(|| vec![(Value::new(user, 0), start, stop)])
-        }
-        _ => None,
+    if let Op::Slice(slice) = graph.op(user) {
+        let size = |axis: usize| shape[axis].as_fixed().and_then(|n| usize::try_from(n).ok());
+        let (axis, start, stop) = fixed_cut(slice, shape.rank(), size)?;
+        return (axis == last).then(|| vec![(Value::new(user, 0), start, stop)]);
     }
+    let Op::Split(split) = graph.op(user) else {
+        return None;
+    };
+    if split.axis != -1 && split.axis != last as i64 {
+        return None;
+    }
+    let mut first = 0;
+    let mut cuts = Vec::new();
+    for (i, size) in split.sizes.iter().enumerate() {
+        let n = usize::try_from(size.as_fixed()?).ok()?;
+        cuts.push((Value::new(user, i as u32), first, first + n));
+        first += n;
+    }
+    Some(cuts)
 }
 
 fn columns(axis: usize, start: usize, stop: usize) -> Slice {
@@ -60,18 +61,15 @@ const MAX_DEPTH: usize = 8;
 
 /// True for a stack's result, or elementwise work on one, that nobody else reads.
 fn comes_from_stack(graph: &Graph, value: Value, depth: usize) -> bool {
+    let op = graph.op(value.node);
+    let through = matches!(op, Op::Unary(_) | Op::Binary(_)) && depth < MAX_DEPTH;
+    let operands = graph.operands(value.node);
     graph.single_user(value).is_some()
-        && match graph.op(value.node) {
-            Op::StackedMatmul(_) => true,
-            Op::Unary(_) | Op::Binary(_) => {
-                depth < MAX_DEPTH
-                    && graph
-                        .operands(value.node)
-                        .iter()
-                        .any(|v| comes_from_stack(graph, *v, depth + 1))
-            }
-            _ => false,
-        }
+        && (matches!(op, Op::StackedMatmul(_))
+            || through
+                && operands
+                    .iter()
+                    .any(|v| comes_from_stack(graph, *v, depth + 1)))
 }
 
 /// `cut(stack <op> other)` becomes `cut(stack) <op> cut(other)`, for all cuts of the value at once.

@@ -50,10 +50,10 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
 }
 
 fn stack(graph: &Graph, id: NodeId) -> Option<&StackedMatmul> {
-    match graph.op(id) {
-        Op::StackedMatmul(stack) => Some(stack),
-        _ => None,
-    }
+    let Op::StackedMatmul(stack) = graph.op(id) else {
+        return None;
+    };
+    Some(stack)
 }
 
 fn is_plain(graph: &Graph, id: NodeId) -> bool {

@@ -10,6 +10,7 @@ use gabion_tensor::{Dim, Shape, TensorType};
 
 use super::views::{self, axis};
 use super::{SelectError, Selector};
+use crate::class::{Class, Composite, Elementwise, Movement, Work, class_of};
 use crate::elementwise::ProgramBuilder;
 
 impl Selector<'_> {
@@ -18,44 +19,109 @@ impl Selector<'_> {
         if self.graph.op(id).is_leaf() || self.is_recipe(Value::new(id, 0)) {
             return Ok(());
         }
-        let operands = self.graph.operands(id);
-        let result = Value::new(id, 0);
-        let shape = self
-            .graph
-            .node(id)
-            .results
-            .first()
-            .map(|t| t.shape.clone())
-            .unwrap_or_default();
-        match self.graph.op(id) {
-            Op::Reshape(_) => self.select_reshape(operands[0], result, &shape)?,
-            Op::Transpose(op) => {
-                self.set_view(operands[0], result, |v| views::transpose(v, &op.perm))?
-            }
-            Op::Broadcast(_) => {
-                self.set_view(operands[0], result, |v| views::broadcast(v, &shape))?
-            }
-            Op::Slice(op) => self.set_view(operands[0], result, |v| views::slice(v, op, &shape))?,
-            Op::Split(op) => self.select_split(id, operands[0], op)?,
-            Op::Concat(op) => self.select_concat(id, op)?,
-            Op::Pad(op) => self.select_pad(id, op)?,
-            Op::CacheAppend(op) => self.select_cache_append(id, op)?,
-            Op::StackedMatmul(op) => self.select_stack(id, op)?,
-            Op::Matmul(op) => self.select_matmul(id, op)?,
-            Op::Gather(op) => self.select_gather(id, op)?,
-            Op::Reduce(_) | Op::ArgReduce(_) => self.select_reduce(id)?,
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Where(_)
-            | Op::Clamp(_)
-            | Op::FusedMap(_) => {
-                self.select_map(id)?;
-            }
-            Op::Cast(_) => self.select_map(id)?,
-            _ => self.select_direct(id)?,
+        match class_of(self.graph.op(id)) {
+            Class::Leaf(_) => Ok(()),
+            Class::Elementwise(op) => self.select_map(id, op),
+            Class::Movement(op) => self.select_movement(id, op),
+            Class::Work(op) => self.select_work(id, op),
+            Class::Composite(op) => self.select_composite(id, op),
+            Class::Decomposed => Err(self.no_kernel(id)),
         }
-        Ok(())
+    }
+
+    /// Elements that move: a view where one can show it, else copies.
+    fn select_movement(&mut self, id: NodeId, op: Movement<'_>) -> Result<(), SelectError> {
+        let (from, to) = (self.graph.operands(id)[0], Value::new(id, 0));
+        let shape = self.graph.value_type(to).shape.clone();
+        match op {
+            Movement::Reshape(_) => self.select_reshape(from, to, &shape),
+            Movement::Transpose(op) => self.set_view(from, to, |v| views::transpose(v, &op.perm)),
+            Movement::Broadcast => self.set_view(from, to, |v| views::broadcast(v, &shape)),
+            Movement::Slice(op) => self.set_view(from, to, |v| views::slice(v, op, &shape)),
+            Movement::Split(op) => self.select_split(id, from, op),
+            Movement::Concat(op) => self.select_concat(id, op),
+            Movement::Pad(op) => self.select_pad(id, op),
+        }
+    }
+
+    /// The rank of the first operand.
+    fn operand_rank(&self, id: NodeId) -> usize {
+        let first = self.graph.operands(id).first().copied();
+        first.map_or(0, |v| self.graph.value_type(v).shape.rank())
+    }
+
+    /// Operators with a step of their own.
+    fn select_work(&mut self, id: NodeId, op: Work<'_>) -> Result<(), SelectError> {
+        let rank = self.operand_rank(id);
+        match op {
+            Work::Matmul(op) => self.select_matmul(id, op),
+            Work::StackedMatmul(op) => self.select_stack(id, op),
+            Work::CacheAppend(op) => self.select_cache_append(id, op),
+            Work::Gather(op) => self.select_gather(id, op),
+            Work::Scatter(op) => self.select_scatter(id, op),
+            Work::Reduce(op) => {
+                let mut axes: Vec<usize> = op.axes.iter().map(|&a| axis(a, rank)).collect();
+                axes.sort_unstable();
+                let func = reduce_fn(op.func);
+                let kernel = Kernel::Reduce {
+                    func,
+                    axes: axes.clone(),
+                };
+                self.select_reduce(id, kernel, &axes)
+            }
+            Work::ArgReduce(op) => {
+                let (largest, axis) = (op.func == ops::ArgFn::Max, axis(op.axis, rank));
+                self.select_reduce(id, Kernel::ArgReduce { largest, axis }, &[axis])
+            }
+            Work::TopK(op) => {
+                let axis = axis(op.axis, rank);
+                self.step(id, Kernel::TopK { axis })
+            }
+            Work::Cumsum(op) => {
+                let kernel = Kernel::CumSum {
+                    axis: axis(op.axis, rank),
+                    exclusive: op.exclusive,
+                    reverse: op.reverse,
+                };
+                self.step(id, kernel)
+            }
+            Work::GatherElements(op) => {
+                let axis = axis(op.axis, rank);
+                self.step(id, Kernel::GatherElements { axis })
+            }
+            Work::Range(op) => {
+                let (start, step) = (self.simple(&op.start), self.simple(&op.step));
+                self.step(id, Kernel::Range { start, step })
+            }
+            Work::Quantize | Work::Dequantize(_) => self.step(id, Kernel::Convert),
+        }
+    }
+
+    /// Composite operators that the target has kernels for.
+    fn select_composite(&mut self, id: NodeId, op: Composite<'_>) -> Result<(), SelectError> {
+        let rank = self.operand_rank(id);
+        let norm = |kind: NormKind, eps: ops::Float| {
+            let eps = eps.get();
+            Kernel::Norm(NormSpec { kind, eps })
+        };
+        let kernel = match op {
+            Composite::Softmax(op) => Kernel::Softmax {
+                axis: axis(op.axis, rank),
+                log: false,
+            },
+            Composite::LogSoftmax(op) => Kernel::Softmax {
+                axis: axis(op.axis, rank),
+                log: true,
+            },
+            Composite::RmsNorm(op) => norm(NormKind::Rms, op.eps),
+            Composite::LayerNorm(op) if self.graph.operands(id).len() == 3 => {
+                norm(NormKind::LayerBias, op.eps)
+            }
+            Composite::LayerNorm(op) => norm(NormKind::Layer, op.eps),
+            Composite::Rope(op) => return self.select_rope(id, op),
+            Composite::Attention(op) => return self.select_attention(id, op),
+        };
+        self.step(id, kernel)
     }
 
     fn set_view(
@@ -65,7 +131,7 @@ impl Selector<'_> {
         look: impl FnOnce(&View) -> View,
     ) -> Result<(), SelectError> {
         let view = self.view(from)?;
-        self.views.insert(to, look(&view));
+        self.place(to, look(&view));
         Ok(())
     }
 
@@ -94,7 +160,7 @@ impl Selector<'_> {
         for result in 0..self.graph.node(id).results.len() as u32 {
             let value = Value::new(id, result);
             let view = self.allocate_result(value);
-            self.views.insert(value, view.clone());
+            self.place(value, view.clone());
             writes.push(view);
         }
         self.push_step(kernel, reads, writes, &scope);
@@ -109,61 +175,6 @@ impl Selector<'_> {
         }
     }
 
-    /// Operators whose kernel reads the operands as they are.
-    fn select_direct(&mut self, id: NodeId) -> Result<(), SelectError> {
-        let rank = self
-            .graph
-            .operands(id)
-            .first()
-            .map_or(0, |v| self.graph.value_type(*v).shape.rank());
-        let kernel = match self.graph.op(id) {
-            Op::TopK(op) => Kernel::TopK {
-                axis: axis(op.axis, rank),
-            },
-            Op::Cumsum(op) => Kernel::CumSum {
-                axis: axis(op.axis, rank),
-                exclusive: op.exclusive,
-                reverse: op.reverse,
-            },
-            Op::Softmax(op) => Kernel::Softmax {
-                axis: axis(op.axis, rank),
-                log: false,
-            },
-            Op::LogSoftmax(op) => Kernel::Softmax {
-                axis: axis(op.axis, rank),
-                log: true,
-            },
-            Op::RmsNorm(op) => Kernel::Norm(NormSpec {
-                kind: NormKind::Rms,
-                eps: op.eps.get(),
-            }),
-            Op::LayerNorm(op) => {
-                let kind = if self.graph.operands(id).len() == 3 {
-                    NormKind::LayerBias
-                } else {
-                    NormKind::Layer
-                };
-                Kernel::Norm(NormSpec {
-                    kind,
-                    eps: op.eps.get(),
-                })
-            }
-            Op::GatherElements(op) => Kernel::GatherElements {
-                axis: axis(op.axis, rank),
-            },
-            Op::Scatter(op) => return self.select_scatter(id, op),
-            Op::Range(op) => Kernel::Range {
-                start: op.start.clone(),
-                step: op.step.clone(),
-            },
-            Op::Quantize(_) | Op::Dequantize(_) => Kernel::Convert,
-            Op::Rope(op) => return self.select_rope(id, op),
-            Op::Attention(op) => return self.select_attention(id, op),
-            _ => return Err(self.no_kernel(id)),
-        };
-        self.step(id, kernel)
-    }
-
     fn select_reshape(&mut self, from: Value, to: Value, shape: &Shape) -> Result<(), SelectError> {
         let view = self.view(from)?;
         let reshaped = match views::reshape(&view, shape) {
@@ -175,7 +186,7 @@ impl Selector<'_> {
                 View::contiguous(copied.source, shape.clone())
             }
         };
-        self.views.insert(to, reshaped);
+        self.place(to, reshaped);
         Ok(())
     }
 
@@ -189,7 +200,7 @@ impl Selector<'_> {
         let at = axis(op.axis, view.shape.rank());
         for (i, start) in views::piece_starts(&op.sizes)?.into_iter().enumerate() {
             let piece = views::cut(&view, at, &start, &op.sizes[i], 1);
-            self.views.insert(Value::new(id, i as u32), piece);
+            self.place(Value::new(id, i as u32), piece);
         }
         Ok(())
     }
@@ -214,7 +225,7 @@ impl Selector<'_> {
                 &scope,
             );
         }
-        self.views.insert(Value::new(id, 0), result);
+        self.place(Value::new(id, 0), result);
         Ok(())
     }
 
@@ -235,7 +246,7 @@ impl Selector<'_> {
             inner = views::cut(&inner, at, low, &from.shape[at], 1);
         }
         self.push_step(Kernel::Copy, vec![from], vec![inner], &scope);
-        self.views.insert(Value::new(id, 0), result);
+        self.place(Value::new(id, 0), result);
         Ok(())
     }
 
@@ -262,7 +273,7 @@ impl Selector<'_> {
             vec![target.clone()],
             &scope,
         );
-        self.views.insert(Value::new(id, 0), target);
+        self.place(Value::new(id, 0), target);
         Ok(())
     }
 
@@ -272,17 +283,19 @@ impl Selector<'_> {
             if self.graph.single_user(value).is_none() {
                 return false;
             }
-            match self.graph.op(value.node) {
-                Op::Input(input) => return input.donated,
-                Op::Reshape(_) | Op::CacheAppend(_) => value = self.graph.operands(value.node)[0],
-                Op::StackedMatmul(stack) => {
-                    let written = stack.segments[value.result as usize].epilogue.last();
-                    let Some(Fused::CacheWrite { cache, .. }) = written else {
-                        return false;
-                    };
-                    value = self.graph.operands(value.node)[stack.first_extra() + cache];
-                }
-                _ => return false,
+            let op = self.graph.op(value.node);
+            let operands = self.graph.operands(value.node);
+            if let Op::Input(input) = op {
+                return input.donated;
+            } else if let Op::Reshape(_) | Op::CacheAppend(_) = op {
+                value = operands[0];
+            } else if let Op::StackedMatmul(stack) = op
+                && let Some(Fused::CacheWrite { cache, .. }) =
+                    stack.segments[value.result as usize].epilogue.last()
+            {
+                value = operands[stack.first_extra() + cache];
+            } else {
+                return false;
             }
         }
     }
@@ -295,15 +308,14 @@ impl Selector<'_> {
             })
     }
 
-    fn select_map(&mut self, id: NodeId) -> Result<(), SelectError> {
+    fn select_map(&mut self, id: NodeId, op: Elementwise<'_>) -> Result<(), SelectError> {
         let shapes = self.graph.node(id).results.clone();
-        let (reads, program) = match self.graph.op(id) {
-            Op::FusedMap(op) => (self.graph.operands(id).to_vec(), op.program.clone()),
-            _ => {
-                let mut builder = ProgramBuilder::default();
-                builder.add(self.graph, id);
-                (builder.reads(), builder.finish(&[Value::new(id, 0)]))
-            }
+        let (reads, program) = if let Elementwise::FusedMap(op) = op {
+            (self.graph.operands(id).to_vec(), op.program.clone())
+        } else {
+            let mut builder = ProgramBuilder::default();
+            builder.add(self.graph, id);
+            (builder.reads(), builder.finish(&[Value::new(id, 0)]))
         };
         let shape = &shapes[0].shape;
         let views: Result<Vec<View>, SelectError> = reads
@@ -314,34 +326,15 @@ impl Selector<'_> {
     }
 
     /// The kernel keeps reduced axes as size 1; dropping them is a view.
-    fn select_reduce(&mut self, id: NodeId) -> Result<(), SelectError> {
+    fn select_reduce(
+        &mut self,
+        id: NodeId,
+        kernel: Kernel,
+        axes: &[usize],
+    ) -> Result<(), SelectError> {
         let operand = self.graph.operands(id)[0];
         let x = self.view(operand)?;
         let rank = x.shape.rank();
-        let (kernel, axes) = match self.graph.op(id) {
-            Op::Reduce(op) => {
-                let mut axes: Vec<usize> = op.axes.iter().map(|&a| axis(a, rank)).collect();
-                axes.sort_unstable();
-                (
-                    Kernel::Reduce {
-                        func: reduce_fn(op.func),
-                        axes: axes.clone(),
-                    },
-                    axes,
-                )
-            }
-            Op::ArgReduce(op) => {
-                let at = axis(op.axis, rank);
-                (
-                    Kernel::ArgReduce {
-                        largest: op.func == ops::ArgFn::Max,
-                        axis: at,
-                    },
-                    vec![at],
-                )
-            }
-            _ => return Err(self.no_kernel(id)),
-        };
         let value = Value::new(id, 0);
         let ty = self.graph.value_type(value).clone();
         let kept: Shape = (0..rank)
@@ -356,8 +349,7 @@ impl Selector<'_> {
         let name = self.name_of(value);
         let write = self.allocate(&name, &TensorType::new(ty.dtype, kept));
         let scope = self.scope_of(id);
-        self.views
-            .insert(value, View::contiguous(write.source, ty.shape));
+        self.place(value, View::contiguous(write.source, ty.shape));
         self.push_step(kernel, vec![x], vec![write], &scope);
         Ok(())
     }
@@ -405,8 +397,7 @@ impl Selector<'_> {
         b = views::broadcast(&b, &with([b.shape[rb - 2].clone(), n.clone()]));
         let name = self.name_of(value);
         let write = self.allocate(&name, &TensorType::new(ty.dtype, with([m, n])));
-        self.views
-            .insert(value, View::contiguous(write.source, ty.shape));
+        self.place(value, View::contiguous(write.source, ty.shape));
         let scope = self.scope_of(id);
         self.push_step(
             Kernel::BatchMatmul(BatchMatmul {}),
@@ -441,7 +432,7 @@ impl Selector<'_> {
                 Some(Fused::CacheWrite { cache, .. }) => reads[first + cache].clone(),
                 _ => self.allocate_result(value),
             };
-            self.views.insert(value, view.clone());
+            self.place(value, view.clone());
             outputs.push(SegmentOutput {
                 epilogue,
                 write: writes.len(),

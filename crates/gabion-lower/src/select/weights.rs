@@ -9,6 +9,7 @@ use gabion_plan::{
 use gabion_tensor::{DType, TensorType};
 
 use super::{SelectError, Selector};
+use crate::class::{LoadTime, load_time};
 use crate::recipe::{PartRecipe, parts_of};
 
 /// A tiled weight and the recipe that identifies it.
@@ -21,28 +22,29 @@ pub(super) struct TileKey {
 /// One part of a plan weight, if the plan has a transform for every operator.
 fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
     let node = graph.node(recipe.source.node);
-    let source = match &node.op {
-        Op::Weight(weight) => PartSource::Checkpoint(weight.name.to_string()),
-        Op::Constant(constant) => {
-            PartSource::Constant(gabion_plan::weight::ConstantData(constant.value().clone()))
-        }
-        _ => return None,
+    let source = if let Op::Weight(weight) = &node.op {
+        PartSource::Checkpoint(weight.name.to_string())
+    } else if let Op::Constant(constant) = &node.op {
+        PartSource::Constant(gabion_plan::weight::ConstantData(constant.value().clone()))
+    } else {
+        return None;
     };
     let mut transforms = Vec::new();
     for op in &recipe.ops {
-        transforms.push(match op {
-            Op::Cast(cast) => Transform::Cast { dtype: cast.dtype },
-            Op::Dequantize(decode) => Transform::Cast {
+        transforms.push(match load_time(op)? {
+            LoadTime::Cast(cast) => Transform::Cast { dtype: cast.dtype },
+            LoadTime::Dequantize(decode) => Transform::Cast {
                 dtype: decode.dtype,
             },
-            Op::Clamp(clamp) => Transform::Clamp {
+            LoadTime::Clamp(clamp) => Transform::Clamp {
                 min: clamp.min.map(|m| m.get()),
                 max: clamp.max.map(|m| m.get()),
             },
-            Op::Transpose(t) if matches!(t.perm.as_slice(), [1 | -1, 0 | -2]) => {
-                Transform::Transpose
-            }
-            Op::Reshape(reshape) => {
+            LoadTime::Transpose(t) => match t.perm.as_slice() {
+                [1 | -1, 0 | -2] => Transform::Transpose,
+                _ => return None,
+            },
+            LoadTime::Reshape(reshape) => {
                 let sizes: Option<Vec<usize>> = reshape
                     .shape
                     .iter()
@@ -50,7 +52,7 @@ fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
                     .collect();
                 Transform::Reshape { shape: sizes? }
             }
-            _ => return None,
+            LoadTime::Stored | LoadTime::Concat(_) | LoadTime::Slice(_) => return None,
         });
     }
     let start = recipe.rows.map_or(0, |r| r.0);
