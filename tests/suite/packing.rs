@@ -17,9 +17,20 @@ struct Piece {
     rows: usize,
     format: usize,
     transposed: bool,
-    clip: bool,
+    clip: Clip,
     cut: Option<(usize, usize)>,
 }
+
+/// What is limited to -0.1..=0.1, which is another number in every dtype.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Clip {
+    No,
+    /// The numbers as stored (blocks have none: the decoded ones).
+    Stored,
+    Decoded,
+}
+
+const BOUND: f64 = 0.1;
 
 const FORMATS: [&str; 9] = [
     "f32", "f16", "bf16", "f64", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
@@ -27,7 +38,8 @@ const FORMATS: [&str; 9] = [
 
 fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let cut = prop::option::weighted(0.3, (0usize..40, 0usize..40));
-    let piece = (1usize..70, 0usize..9, any::<bool>(), any::<bool>(), cut).prop_map(
+    let clip = prop::sample::select(vec![Clip::No, Clip::Stored, Clip::Decoded]);
+    let piece = (1usize..70, 0usize..9, any::<bool>(), clip, cut).prop_map(
         |(rows, format, transposed, clip, cut)| Piece {
             rows,
             format,
@@ -68,13 +80,17 @@ fn stack(pieces: &[Piece], blocks: usize, split: bool, seed: u64) -> (Graph, Ten
         };
         let stored = sampler.tensor_in(DType::F32, &shape, -1.0, 1.0).cast(dtype);
         let name = format!("layer.part{i}.weight");
-        let mut w = decoded(b.weight(&name, TensorType::new(dtype, shape)));
+        let mut w = b.weight(&name, TensorType::new(dtype, shape));
+        if piece.clip == Clip::Stored && !dtype.is_block() {
+            w = w.clamp(-BOUND, BOUND);
+        }
+        let mut w = decoded(w);
         weights.insert(name, stored.expect("it encodes"));
         if transposed {
             w = w.t();
         }
-        if piece.clip {
-            w = w.clamp(-0.5, 0.5);
+        if piece.clip == Clip::Decoded || piece.clip == Clip::Stored && dtype.is_block() {
+            w = w.clamp(-BOUND, BOUND);
         }
         let mut n = piece.rows;
         if let Some((start, len)) = piece.cut {
@@ -121,5 +137,39 @@ proptest! {
             close(&found, &expected, Tolerance::Norm(1e-5))
         };
         check().map_err(|e| TestCaseError::fail(format!("{e}\n{graph}")))?;
+    }
+}
+
+/// A weight read row by row is read as it is meant, to the last bit: limits of stored halves are
+/// halves.
+#[test]
+fn looked_up_rows_of_clipped_halves_are_the_evaluators_bits() {
+    for dtype in ["f16", "bf16", "f64", "q8_0"] {
+        for seed in 0..4 {
+            let dtype: DType = dtype.parse().expect("a dtype");
+            let mut sampler = Sampler::new(seed);
+            let b = Builder::new("rows");
+            let ids = b.input("ids", TensorType::new(DType::I64, [5usize]));
+            let table = b.weight("table", TensorType::new(dtype, [9usize, 64]));
+            let clipped = match dtype.is_block() {
+                true => decoded(table).clamp(-BOUND, BOUND),
+                false => decoded(table.clamp(-BOUND, BOUND)),
+            };
+            b.output("y", clipped.gather(ids, 0));
+            let graph = b.finish().unwrap_or_else(|e| panic!("{e}"));
+            let stored = sampler.tensor_in(DType::F32, &[9, 64], -0.3, 0.3);
+            let weights =
+                Tensors::from([("table".to_owned(), stored.cast(dtype).expect("stored"))]);
+            let inputs = Tensors::from([("ids".to_owned(), sampler.indices(DType::I64, &[5], 9))]);
+            let samples = Samples {
+                inputs,
+                weights,
+                bindings: Bindings::new(),
+            };
+            let expected = reference(&graph, &samples).expect("values");
+            let plan = Arc::new(plan(&graph).expect("a plan"));
+            let found = run_all_threads(&graph, &plan, &samples).expect("values");
+            close(&found, &expected, Tolerance::Exact).unwrap_or_else(|e| panic!("{dtype}: {e}"));
+        }
     }
 }

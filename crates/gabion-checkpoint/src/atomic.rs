@@ -164,9 +164,14 @@ impl NewFolder {
         })
     }
 
-    /// Where to write until the folder is finished.
-    pub(crate) fn path(&self) -> &Path {
-        self.staging.path()
+    /// Writes into the folder through `body`, which is given the place. Its errors name what was to appear, since the place
+    /// is gone when they are read.
+    pub(crate) fn fill(
+        &self,
+        body: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
+        let staging = self.staging.path();
+        body(staging).map_err(|error| error.moved(staging, &self.target))
     }
 
     /// Puts the folder in its place.
@@ -262,17 +267,42 @@ mod tests {
         let target = folder.path().join("out");
         {
             let new = NewFolder::new(&target).unwrap();
-            fs::write(new.path().join("a"), b"1").unwrap();
+            fs::write(new.staging.path().join("a"), b"1").unwrap();
         }
         assert!(names(folder.path()).is_empty());
         let new = NewFolder::new(&target).unwrap();
-        fs::write(new.path().join("a"), b"1").unwrap();
+        new.fill(|place| write_bytes(&place.join("a"), b"1"))
+            .unwrap();
         new.finish().unwrap();
         assert_eq!(names(folder.path()), ["out"]);
         assert_eq!(names(&target), ["a"]);
         let refused = NewFolder::new(&target).err().unwrap().to_string();
         assert!(refused.contains("not empty"), "{refused}");
         assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_fails_in_a_new_folder_is_named_by_where_it_was_to_appear() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out");
+        let new = NewFolder::new(&target).unwrap();
+        let named = |path: &dyn Fn(&Path) -> PathBuf| {
+            let full = |place: &Path| {
+                let source = io::ErrorKind::StorageFull.into();
+                Err(CheckpointError::io(&path(place), "write", source))
+            };
+            new.fill(full).unwrap_err().to_string()
+        };
+        let elsewhere = folder.path().join("in").join("config.json");
+        let cases = [
+            (named(&|place| place.join("a.json")), target.join("a.json")),
+            (named(&Path::to_path_buf), target.clone()),
+            (named(&|_| elsewhere.clone()), elsewhere.clone()),
+        ];
+        for (error, expected) in cases {
+            let expected = format!("{}: cannot write: ", expected.display());
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -403,6 +403,22 @@ impl CheckpointError {
         }
     }
 
+    /// The error with the path that it will have: what was made at `from` was to appear at `to`.
+    pub(crate) fn moved(mut self, from: &Path, to: &Path) -> Self {
+        let (CheckpointError::Io { path, .. }
+        | CheckpointError::File { path, .. }
+        | CheckpointError::Tensor { path, .. }
+        | CheckpointError::Field { path, .. }
+        | CheckpointError::Tokenizer { path, .. }
+        | CheckpointError::Unsupported { path, .. }) = &mut self;
+        match path.strip_prefix(from) {
+            Ok(rest) if rest.as_os_str().is_empty() => *path = to.to_path_buf(),
+            Ok(rest) => *path = to.join(rest),
+            Err(_) => {}
+        }
+        self
+    }
+
     pub(crate) fn file(path: &Path, problem: FileProblem) -> Self {
         CheckpointError::File {
             path: path.to_path_buf(),

@@ -182,13 +182,12 @@ impl ModelFiles {
         };
         let mut eos = ids("eos_token_id")?;
         if let Some(gguf) = self.gguf() {
-            // The end of a turn, where it is not the end of the text.
-            let key = "tokenizer.ggml.eot_token_id";
-            let turn = gguf
-                .metadata
-                .size(key)?
-                .and_then(|id| u32::try_from(id).ok());
-            eos.extend(turn.filter(|id| !eos.contains(id)));
+            // The ends of a turn and of a message, where they are not the end of the text.
+            for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
+                let end = gguf.metadata.size(key)?;
+                let end = end.and_then(|id| u32::try_from(id).ok());
+                eos.extend(end.filter(|id| !eos.contains(id)));
+            }
         }
         Ok(GenerationIds {
             bos: ids("bos_token_id")?.first().copied(),

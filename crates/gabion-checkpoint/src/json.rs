@@ -145,6 +145,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     path: &'a Path,
+    /// The field that holds the object, or nothing if it is the whole file.
+    section: &'a str,
     object: &'a Map<String, Value>,
 }
 
@@ -152,12 +154,50 @@ impl<'a> Fields<'a> {
     /// The fields of `value`, which must be an object.
     pub(crate) fn of(path: &'a Path, value: &'a Value) -> Result<Self, CheckpointError> {
         match value {
-            Value::Object(object) => Ok(Fields { path, object }),
+            Value::Object(object) => Ok(Fields::section(path, "", object)),
             other => Err(CheckpointError::file(
                 path,
                 FileProblem::Json(format!("holds {}, expected an object", kind(other))),
             )),
         }
+    }
+
+    /// The fields of an object that stands in the field `section`.
+    pub(crate) fn section(
+        path: &'a Path,
+        section: &'a str,
+        object: &'a Map<String, Value>,
+    ) -> Self {
+        Fields {
+            path,
+            section,
+            object,
+        }
+    }
+
+    /// The error of one field.
+    pub(crate) fn error(&self, name: &str, problem: FieldProblem) -> CheckpointError {
+        let field = match self.section {
+            "" => name.to_string(),
+            section => format!("{section}.{name}"),
+        };
+        CheckpointError::field(self.path, field, problem)
+    }
+
+    /// The error of a value that is not understood, contradicts another or cannot be written.
+    pub(crate) fn wrong(&self, name: &str, message: impl Into<String>) -> CheckpointError {
+        self.error(name, FieldProblem::Value(message.into()))
+    }
+
+    /// The names of the fields that hold something.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        let stated = self.object.iter().filter(|(_, value)| !value.is_null());
+        stated.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the field is there, `null` or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
     }
 
     /// The field, with `null` counted as absent.
@@ -176,14 +216,10 @@ impl<'a> Fields<'a> {
         };
         match read(value) {
             Some(it) => Ok(Some(it)),
-            None => Err(CheckpointError::field(
-                self.path,
-                name,
-                FieldProblem::Type {
-                    expected,
-                    found: describe(value),
-                },
-            )),
+            None => {
+                let found = describe(value);
+                Err(self.error(name, FieldProblem::Type { expected, found }))
+            }
         }
     }
 
@@ -193,9 +229,7 @@ impl<'a> Fields<'a> {
         expected: &'static str,
         value: Option<T>,
     ) -> Result<T, CheckpointError> {
-        value.ok_or_else(|| {
-            CheckpointError::field(self.path, name, FieldProblem::Missing { expected })
-        })
+        value.ok_or_else(|| self.error(name, FieldProblem::Missing { expected }))
     }
 
     /// An optional string.
@@ -208,6 +242,14 @@ impl<'a> Fields<'a> {
         self.typed(name, "a boolean", Value::as_bool)
     }
 
+    /// An optional object.
+    pub(crate) fn object(
+        &self,
+        name: &str,
+    ) -> Result<Option<&'a Map<String, Value>>, CheckpointError> {
+        self.typed(name, "an object", Value::as_object)
+    }
+
     /// An optional whole number that is not negative.
     pub(crate) fn size(&self, name: &str) -> Result<Option<usize>, CheckpointError> {
         self.typed(name, SIZE, as_size)
@@ -216,6 +258,27 @@ impl<'a> Fields<'a> {
     /// An optional number.
     pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, CheckpointError> {
         self.typed(name, NUMBER, Value::as_f64)
+    }
+
+    /// An optional number that is finite and above zero.
+    pub(crate) fn positive(&self, name: &str) -> Result<Option<f64>, CheckpointError> {
+        let positive = |value: &f64| value.is_finite() && *value > 0.0;
+        self.typed(name, POSITIVE, |value| value.as_f64().filter(positive))
+    }
+
+    /// A number that must be there, finite and above zero.
+    pub(crate) fn need_positive(&self, name: &str) -> Result<f64, CheckpointError> {
+        self.required(name, POSITIVE, self.positive(name)?)
+    }
+
+    /// An optional list of numbers that are finite and above zero.
+    pub(crate) fn positives(&self, name: &str) -> Result<Option<Vec<f64>>, CheckpointError> {
+        self.typed(name, "a list of positive numbers", |value| {
+            let numbers = value.as_array()?.iter().map(Value::as_f64);
+            numbers
+                .map(|it| it.filter(|it| it.is_finite() && *it > 0.0))
+                .collect()
+        })
     }
 
     /// A whole number that must be there.
@@ -231,6 +294,7 @@ impl<'a> Fields<'a> {
 
 const SIZE: &str = "a whole number";
 const NUMBER: &str = "a number";
+const POSITIVE: &str = "a positive number";
 
 fn as_size(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()

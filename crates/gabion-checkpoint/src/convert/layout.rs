@@ -1,6 +1,8 @@
 //! Stacking separate projections and separating stacked ones, with the config that goes with it. The stacked layout is
 //! Phi-3's: `self_attn.qkv_proj` with the rows of q, k, v, and `mlp.gate_up_proj` with those of gate, up.
 
+use std::path::Path;
+
 use gabion_tensor::DType;
 use serde_json::{Map, Value, json};
 
@@ -361,14 +363,23 @@ pub(super) struct Sizes {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
-    intermediate: usize,
+    pub(super) intermediate: usize,
 }
 
 impl Sizes {
     /// Reads the sizes from the config; where it leaves out the key heads, the rows of k say them.
     pub(super) fn read(model: &ModelFiles) -> Result<Self, CheckpointError> {
-        let path = model.config_path();
-        let fields = Fields::of(path, model.config())?;
+        let key_rows = key_rows(model.checkpoint());
+        Self::of(model.config_path(), model.config(), key_rows)
+    }
+
+    /// Reads the sizes from a config; where it leaves out the key heads, `key_rows` says them.
+    pub(super) fn of(
+        path: &Path,
+        config: &Value,
+        key_rows: Option<usize>,
+    ) -> Result<Self, CheckpointError> {
+        let fields = Fields::of(path, config)?;
         let heads = fields.need_size("num_attention_heads")?;
         let head_dim = match fields.size("head_dim")? {
             Some(head_dim) => head_dim,
@@ -398,7 +409,7 @@ impl Sizes {
                     "is no number of heads up to `num_attention_heads`",
                 );
             }
-            None => key_rows(model.checkpoint()).map_or(heads, |rows| rows / head_dim),
+            None => key_rows.map_or(heads, |rows| (rows / head_dim).clamp(1, heads)),
         };
         let intermediate = fields.need_size("intermediate_size")?;
         if intermediate > u32::MAX as usize {

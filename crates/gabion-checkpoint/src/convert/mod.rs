@@ -2,12 +2,15 @@
 //! asked for, and the output appears whole or not at all.
 //!
 //! `plan` says which rows of which tensors make up each output tensor, `layout` stacks and separates, `emit` writes the rows,
-//! `files` carries the files beside the tensors, `to_gguf` and `tokenizer_to_gguf` write the metadata of GGUF.
+//! `files` carries the files beside the tensors, `to_gguf` and `tokenizer_to_gguf` write the metadata of GGUF, `numbers` and
+//! `rope` see to it that nothing that a model computes with is lost there.
 
 mod emit;
 mod files;
 mod layout;
+mod numbers;
 mod plan;
+mod rope;
 mod to_gguf;
 mod tokenizer_to_gguf;
 
@@ -131,14 +134,16 @@ fn write_folder(
         model.checkpoint().gguf().is_some(),
     );
     let folder = NewFolder::new(out)?;
-    files::write_beside(model, folder.path(), config)?;
-    let decls = tensors
-        .iter()
-        .map(OutTensor::safetensors_decl)
-        .collect::<Vec<_>>();
-    let path = folder.path().join(SINGLE_FILE);
-    write_safetensors(&path, &string_pairs(model), &decls, |index, sink| {
-        emit::emit(model.checkpoint(), &tensors[index], out, sink)
+    folder.fill(|place| {
+        files::write_beside(model, place, config)?;
+        let decls = tensors
+            .iter()
+            .map(OutTensor::safetensors_decl)
+            .collect::<Vec<_>>();
+        let path = place.join(SINGLE_FILE);
+        write_safetensors(&path, &string_pairs(model), &decls, |index, sink| {
+            emit::emit(model.checkpoint(), &tensors[index], &path, sink)
+        })
     })?;
     folder.finish()?;
     Ok(tensors)
@@ -163,8 +168,7 @@ fn write_gguf_model(
     config: &Value,
 ) -> Result<Vec<OutTensor>, CheckpointError> {
     plan::encode_for_gguf(model.checkpoint(), &mut tensors, options)?;
-    let extra = to_gguf::rename(model, config, &mut tensors)?;
-    let metadata = to_gguf::metadata(model, config, out, &tensors)?;
+    let (metadata, extra) = to_gguf::describe(model, config, out, &mut tensors)?;
     let mut decls = tensors.iter().map(OutTensor::ggml_decl).collect::<Vec<_>>();
     decls.extend(extra.iter().map(|(decl, _)| decl.clone()));
     write_gguf(out, &metadata, &decls, |index, sink| {

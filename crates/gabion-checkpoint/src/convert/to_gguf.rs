@@ -7,12 +7,14 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::layout::Sizes;
+use super::numbers::{Numbers, f32_of};
 use super::plan::OutTensor;
 use super::{model_type, tokenizer_to_gguf};
 use crate::error::{CheckpointError, FieldProblem, TensorProblem};
 use crate::folder::ModelFiles;
-use crate::gguf::{GgufMetadata, GgufValue, NameMap, ROPE_FACTORS, llama3_factors};
-use crate::json::{self, Fields};
+use crate::gguf::{
+    GgufFile, GgufMetadata, GgufTensor, GgufValue, NameMap, ROPE_FACTORS, gguf_config,
+};
 use crate::sink::TensorDecl;
 use crate::stored::{GgmlType, StoredType};
 use crate::view::RowMap;
@@ -42,16 +44,94 @@ fn architecture(model: &ModelFiles, config: &Value) -> Result<&'static str, Chec
     }
 }
 
-/// Gives every tensor its GGUF name and, for llama, the order of its rows; returns tensors that the file needs beside them.
-pub(super) fn rename(
+/// Gives every tensor its GGUF name and, for llama, the order of its rows; returns the metadata, and the tensors that the
+/// file needs beside those.
+///
+/// # Errors
+/// Something that the file could not say, so that the model would be another one when it is read.
+pub(super) fn describe(
     model: &ModelFiles,
     config: &Value,
-    tensors: &mut [OutTensor],
-) -> Result<Vec<Extra>, CheckpointError> {
+    out: &Path,
+    tensors: &mut Vec<OutTensor>,
+) -> Result<(GgufMetadata, Vec<Extra>), CheckpointError> {
     let architecture = architecture(model, config)?;
     let sizes = Sizes::read(model)?;
-    let checkpoint = model.checkpoint();
     let names = NameMap::of(architecture, sizes.heads, sizes.kv_heads);
+    // A GGUF input keeps its own metadata, but for the keys that say how the tensors are stored.
+    if let Some(gguf) = model.checkpoint().gguf() {
+        rename(model, architecture, names, tensors)?;
+        let factors = model.checkpoint().rope_factors()?;
+        let metadata = with_storage(out, gguf.metadata.values().clone(), tensors);
+        return Ok((metadata, factors.into_iter().map(factor_tensor).collect()));
+    }
+    let path = model.config_path();
+    let numbers = Numbers::read(path, config, model_type(config), sizes)?;
+    settle_head(model, &numbers, tensors)?;
+    rename(model, architecture, names, tensors)?;
+    let values = from_numbers(model, architecture, &numbers)?;
+    let metadata = with_storage(out, values, tensors);
+    let factors = numbers.rope.divisors();
+    let (metadata, back) = read_back(metadata, tensors, factors.as_deref())?;
+    let sizes = Sizes::of(out, &back, None)?;
+    let back = Numbers::read(out, &back, model_type(&back), sizes)?;
+    numbers.check_carried(path, &back)?;
+    Ok((metadata, factors.into_iter().map(factor_tensor).collect()))
+}
+
+/// The metadata again, and the config that the file with it will be read as.
+fn read_back(
+    metadata: GgufMetadata,
+    tensors: &[OutTensor],
+    factors: Option<&[f32]>,
+) -> Result<(GgufMetadata, Value), CheckpointError> {
+    let tensors = tensors.iter().map(|tensor| {
+        let decl = tensor.ggml_decl();
+        let tensor = GgufTensor {
+            stored: decl.stored,
+            shape: decl.shape,
+            range: 0..0,
+        };
+        (decl.name, tensor)
+    });
+    let file = GgufFile {
+        version: 3,
+        metadata,
+        tensors: tensors.collect(),
+    };
+    let config = gguf_config(&file, factors)?;
+    Ok((file.metadata, config))
+}
+
+/// GGUF says by the tensor of the head whether it is tied: a tied model's stored head, which is of no use, is left out.
+fn settle_head(
+    model: &ModelFiles,
+    numbers: &Numbers,
+    tensors: &mut Vec<OutTensor>,
+) -> Result<(), CheckpointError> {
+    const HEAD: &str = "lm_head.weight";
+    if numbers.tied {
+        tensors.retain(|tensor| tensor.name != HEAD);
+    } else if !tensors.iter().any(|tensor| tensor.name == HEAD) {
+        let message = format!(
+            "is not true, and there is no tensor `{HEAD}`: set it to true if the embedding is the head"
+        );
+        return Err(CheckpointError::field(
+            model.config_path(),
+            "tie_word_embeddings",
+            FieldProblem::Value(message),
+        ));
+    }
+    Ok(())
+}
+
+fn rename(
+    model: &ModelFiles,
+    architecture: &str,
+    names: Option<NameMap>,
+    tensors: &mut [OutTensor],
+) -> Result<(), CheckpointError> {
+    let checkpoint = model.checkpoint();
     for tensor in tensors {
         let mapped = names
             .and_then(|names| names.to_gguf(&tensor.name))
@@ -81,27 +161,22 @@ pub(super) fn rename(
         }
         tensor.name = mapped.name;
     }
-    rope_factors(model, config, sizes.head_dim)
+    Ok(())
 }
 
-/// The metadata of the output. A GGUF input keeps its own, but for the keys that say how the tensors are stored.
-pub(super) fn metadata(
-    model: &ModelFiles,
-    config: &Value,
+/// The metadata of the output, with the keys that say how its tensors are stored.
+fn with_storage(
     out: &Path,
+    mut values: IndexMap<String, GgufValue>,
     tensors: &[OutTensor],
-) -> Result<GgufMetadata, CheckpointError> {
-    let mut values = match model.checkpoint().gguf() {
-        Some(gguf) => gguf.metadata.values().clone(),
-        None => from_config(model, config)?,
-    };
+) -> GgufMetadata {
     // The writer aligns as its default says.
     values.shift_remove("general.alignment");
     values.insert("general.quantization_version".into(), GgufValue::U32(2));
     if let Some(file_type) = file_type(tensors) {
         values.insert("general.file_type".into(), GgufValue::U32(file_type));
     }
-    Ok(GgufMetadata::new(out, values))
+    GgufMetadata::new(out, values)
 }
 
 /// The number by which GGUF calls the type of most of a file's matrices.
@@ -125,14 +200,13 @@ fn file_type(tensors: &[OutTensor]) -> Option<u32> {
     }
 }
 
-fn from_config(
+fn from_numbers(
     model: &ModelFiles,
-    config: &Value,
+    architecture: &str,
+    numbers: &Numbers,
 ) -> Result<IndexMap<String, GgufValue>, CheckpointError> {
     let path = model.config_path();
-    let architecture = architecture(model, config)?;
-    let fields = Fields::of(path, config)?;
-    let sizes = Sizes::read(model)?;
+    let sizes = &numbers.sizes;
     let mut values = IndexMap::new();
     let name = model
         .path()
@@ -146,28 +220,16 @@ fn from_config(
         "general.name".to_string(),
         GgufValue::String(name.unwrap_or_default()),
     );
-    let number = |field: &str, value: usize| {
-        u32::try_from(value).map(GgufValue::U32).map_err(|_| {
-            CheckpointError::field(
-                path,
-                field,
-                FieldProblem::Value(format!("is {value}, beyond the range of GGUF's u32")),
-            )
-        })
-    };
-    for (key, field) in [
-        ("vocab_size", "vocab_size"),
-        ("context_length", "max_position_embeddings"),
-        ("embedding_length", "hidden_size"),
-        ("block_count", "num_hidden_layers"),
-        ("feed_forward_length", "intermediate_size"),
-    ] {
-        values.insert(
-            format!("{architecture}.{key}"),
-            number(field, fields.need_size(field)?)?,
-        );
-    }
     for (key, field, value) in [
+        ("vocab_size", "vocab_size", numbers.vocab_size),
+        ("context_length", "max_position_embeddings", numbers.context),
+        ("embedding_length", "hidden_size", numbers.hidden_size),
+        ("block_count", "num_hidden_layers", numbers.n_layers),
+        (
+            "feed_forward_length",
+            "intermediate_size",
+            sizes.intermediate,
+        ),
         ("attention.head_count", "num_attention_heads", sizes.heads),
         (
             "attention.head_count_kv",
@@ -178,169 +240,19 @@ fn from_config(
         ("attention.value_length", "head_dim", sizes.head_dim),
         ("rope.dimension_count", "head_dim", sizes.head_dim),
     ] {
-        values.insert(format!("{architecture}.{key}"), number(field, value)?);
+        let value = u32::try_from(value).map_err(|_| {
+            let message = format!("is {value}, beyond the range of GGUF's u32");
+            CheckpointError::field(path, field, FieldProblem::Value(message))
+        })?;
+        values.insert(format!("{architecture}.{key}"), GgufValue::U32(value));
     }
-    if fields.get("sliding_window").is_some() && model_type(config) == "mistral" {
-        let message = "has no place in a GGUF file of the architecture llama".to_string();
-        return Err(CheckpointError::field(
-            path,
-            "sliding_window",
-            FieldProblem::Value(message),
-        ));
-    }
-    let epsilon = fields.number("rms_norm_eps")?.unwrap_or(1e-6);
     values.insert(
         format!("{architecture}.attention.layer_norm_rms_epsilon"),
-        GgufValue::F32(epsilon as f32),
+        GgufValue::F32(f32_of(path, "rms_norm_eps", numbers.rms_norm_eps)?),
     );
-    let rope = Rope::read(path, config)?;
-    values.insert(
-        format!("{architecture}.rope.freq_base"),
-        GgufValue::F32(rope.theta as f32),
-    );
-    rope.insert_scaling(path, architecture, &mut values)?;
-    tokenizer_to_gguf::insert(model, fields.need_size("vocab_size")?, &mut values)?;
+    numbers.rope.insert(path, architecture, &mut values)?;
+    tokenizer_to_gguf::insert(model, numbers.vocab_size, &mut values)?;
     Ok(values)
-}
-
-/// The rotary fields of a config, in the new form (`rope_parameters`) or the old one.
-struct Rope<'a> {
-    theta: f64,
-    section: Option<(&'static str, &'a Value)>,
-    rope_type: &'a str,
-}
-
-impl<'a> Rope<'a> {
-    fn read(path: &'a Path, config: &'a Value) -> Result<Self, CheckpointError> {
-        let fields = Fields::of(path, config)?;
-        let section = ["rope_parameters", "rope_scaling"]
-            .into_iter()
-            .find_map(|name| Some((name, fields.get(name)?)));
-        let word = |section: &'a Value, field: &str| section.get(field).and_then(Value::as_str);
-        let rope_type =
-            section.and_then(|(_, it)| word(it, "rope_type").or_else(|| word(it, "type")));
-        let inner_theta = section
-            .and_then(|(_, it)| it.get("rope_theta"))
-            .and_then(Value::as_f64);
-        let partial = section
-            .and_then(|(_, it)| it.get("partial_rotary_factor"))
-            .or_else(|| fields.get("partial_rotary_factor"))
-            .and_then(Value::as_f64);
-        if partial.is_some_and(|partial| partial != 1.0) {
-            let message =
-                "is not 1, which the GGUF architectures written here do not know".to_string();
-            return Err(CheckpointError::field(
-                path,
-                "partial_rotary_factor",
-                FieldProblem::Value(message),
-            ));
-        }
-        Ok(Rope {
-            theta: inner_theta
-                .or(fields.number("rope_theta")?)
-                .unwrap_or(10_000.0),
-            section,
-            rope_type: rope_type.unwrap_or("default"),
-        })
-    }
-
-    fn number(&self, path: &Path, field: &str) -> Result<f64, CheckpointError> {
-        let (name, section) = self.section.unwrap_or(("rope_parameters", &Value::Null));
-        let Some(value) = section.get(field) else {
-            return Err(CheckpointError::field(
-                path,
-                format!("{name}.{field}"),
-                FieldProblem::Missing {
-                    expected: "a number",
-                },
-            ));
-        };
-        value.as_f64().ok_or_else(|| {
-            let found = json::describe(value);
-            CheckpointError::field(
-                path,
-                format!("{name}.{field}"),
-                FieldProblem::Type {
-                    expected: "a number",
-                    found,
-                },
-            )
-        })
-    }
-
-    fn insert_scaling(
-        &self,
-        path: &Path,
-        architecture: &str,
-        values: &mut IndexMap<String, GgufValue>,
-    ) -> Result<(), CheckpointError> {
-        let mut insert = |key: &str, value: GgufValue| {
-            values.insert(format!("{architecture}.rope.scaling.{key}"), value);
-        };
-        match self.rope_type {
-            // Llama 3's rule goes into a tensor.
-            "default" | "llama3" => Ok(()),
-            "linear" => {
-                insert("type", GgufValue::String("linear".into()));
-                insert(
-                    "factor",
-                    GgufValue::F32(self.number(path, "factor")? as f32),
-                );
-                Ok(())
-            }
-            "yarn" => {
-                insert("type", GgufValue::String("yarn".into()));
-                insert(
-                    "factor",
-                    GgufValue::F32(self.number(path, "factor")? as f32),
-                );
-                let original = self.number(path, "original_max_position_embeddings")?;
-                insert("original_context_length", GgufValue::U32(original as u32));
-                Ok(())
-            }
-            other => {
-                let name = self.section.map_or("rope_parameters", |(name, _)| name);
-                let message = format!(
-                    "is `{other}`, and GGUF files are written with default, linear, yarn and llama3"
-                );
-                Err(CheckpointError::field(
-                    path,
-                    format!("{name}.rope_type"),
-                    FieldProblem::Value(message),
-                ))
-            }
-        }
-    }
-}
-
-/// The divisors of the rotary frequencies, which GGUF keeps as a tensor: those of the input, or Llama 3's by its rule.
-fn rope_factors(
-    model: &ModelFiles,
-    config: &Value,
-    head_dim: usize,
-) -> Result<Vec<Extra>, CheckpointError> {
-    let factors = match model.checkpoint().gguf() {
-        Some(_) => model.checkpoint().rope_factors()?,
-        None => {
-            let path = model.config_path();
-            let rope = Rope::read(path, config)?;
-            match rope.rope_type {
-                "llama3" => {
-                    let factors = llama3_factors(
-                        head_dim,
-                        rope.theta,
-                        rope.number(path, "factor")?,
-                        rope.number(path, "low_freq_factor")?,
-                        rope.number(path, "high_freq_factor")?,
-                        rope.number(path, "original_max_position_embeddings")?,
-                    );
-                    Some(factors.into_iter().map(|factor| factor as f32).collect())
-                }
-                _ => None,
-            }
-        }
-    };
-    Ok(factors.into_iter().map(factor_tensor).collect())
 }
 
 fn factor_tensor(factors: Vec<f32>) -> Extra {

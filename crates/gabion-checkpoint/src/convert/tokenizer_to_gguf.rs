@@ -24,9 +24,19 @@ pub(super) fn insert(
     values: &mut IndexMap<String, GgufValue>,
 ) -> Result<(), CheckpointError> {
     let ids = model.generation_ids()?;
+    if ids.eos.len() > 3 {
+        let message = format!(
+            "{} tokens end a text (eos_token_id), and a GGUF file has keys for 3: convert to a folder, or remove some",
+            ids.eos.len()
+        );
+        return Err(CheckpointError::unsupported(model.path(), message));
+    }
+    let end = |at: usize| ids.eos.get(at).copied();
     let special = [
         ("bos_token_id", ids.bos),
-        ("eos_token_id", ids.eos.first().copied()),
+        ("eos_token_id", end(0)),
+        ("eot_token_id", end(1)),
+        ("eom_token_id", end(2)),
         ("padding_token_id", ids.pad),
     ];
     for (key, id) in special {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::names::ARCHITECTURES;
 use super::read::GgufFile;
+use super::rope;
 use super::value::GgufMetadata;
 use crate::error::{CheckpointError, FieldProblem};
 
@@ -42,24 +43,13 @@ pub fn gguf_config(
     config.insert("hidden_act".into(), json!("silu"));
     let context = keys.size("context_length")?;
     config.insert("max_position_embeddings".into(), json!(context));
-    let epsilon = metadata.need_number(&keys.key("attention.layer_norm_rms_epsilon"))?;
+    let epsilon = metadata.need_positive(&keys.key("attention.layer_norm_rms_epsilon"))?;
     config.insert("rms_norm_eps".into(), json!(epsilon));
-    insert_rope(&mut config, &keys, &sizes, context, rope_factors)?;
+    insert_attention(&mut config, &keys)?;
+    rope::insert(&mut config, &keys, sizes.head_dim, context, rope_factors)?;
     let tied = !file.tensors.contains_key("output.weight");
     config.insert("tie_word_embeddings".into(), json!(tied));
-    if keys.architecture == "llama" {
-        config.insert(
-            "attention_bias".into(),
-            json!(has_bias(
-                file,
-                &["attn_q", "attn_k", "attn_v", "attn_output"]
-            )),
-        );
-        config.insert(
-            "mlp_bias".into(),
-            json!(has_bias(file, &["ffn_gate", "ffn_up", "ffn_down"])),
-        );
-    }
+    insert_biases(&mut config, &keys, file);
     for (field, key) in [
         ("bos_token_id", "tokenizer.ggml.bos_token_id"),
         ("eos_token_id", "tokenizer.ggml.eos_token_id"),
@@ -79,8 +69,8 @@ pub(crate) fn gguf_heads(metadata: &GgufMetadata) -> Result<(usize, usize), Chec
 }
 
 /// The keys of one architecture: `llama.block_count` and the like.
-struct Keys<'a> {
-    metadata: &'a GgufMetadata,
+pub(super) struct Keys<'a> {
+    pub(super) metadata: &'a GgufMetadata,
     architecture: &'a str,
 }
 
@@ -108,11 +98,11 @@ impl<'a> Keys<'a> {
         Ok(keys)
     }
 
-    fn key(&self, rest: &str) -> String {
+    pub(super) fn key(&self, rest: &str) -> String {
         format!("{}.{rest}", self.architecture)
     }
 
-    fn size(&self, rest: &str) -> Result<usize, CheckpointError> {
+    pub(super) fn size(&self, rest: &str) -> Result<usize, CheckpointError> {
         let size = self.metadata.need_size(&self.key(rest))?;
         if size == 0 {
             return Err(self.wrong(rest, "is 0, expected at least 1"));
@@ -120,7 +110,13 @@ impl<'a> Keys<'a> {
         Ok(size)
     }
 
-    fn wrong(&self, rest: &str, message: impl Into<String>) -> CheckpointError {
+    /// A number that is finite and above zero, if the key is there.
+    pub(super) fn positive(&self, rest: &str) -> Result<Option<f64>, CheckpointError> {
+        self.metadata.positive(&self.key(rest))
+    }
+
+    /// The error of a value that is not understood or contradicts another.
+    pub(super) fn wrong(&self, rest: &str, message: impl Into<String>) -> CheckpointError {
         CheckpointError::field(
             self.metadata.path(),
             self.key(rest),
@@ -174,12 +170,21 @@ impl Sizes {
     }
 }
 
-/// The rows of the embedding, which is what the model computes with; the metadata where there is no embedding.
+/// The rows of the embedding, which the metadata must not contradict; the metadata where there is no embedding.
 fn vocab_size(keys: &Keys<'_>, file: &GgufFile) -> Result<usize, CheckpointError> {
+    let stated = keys.metadata.size(&keys.key("vocab_size"))?;
     if let Some(embedding) = file.tensors.get("token_embd.weight")
         && let Some(&rows) = embedding.shape.first()
     {
-        return Ok(rows);
+        return match stated {
+            Some(stated) if stated != rows => Err(keys.wrong(
+                "vocab_size",
+                format!(
+                    "is {stated}, which contradicts the {rows} rows of the tensor `token_embd.weight`: write the file again, with the number of its rows"
+                ),
+            )),
+            _ => Ok(rows),
+        };
     }
     match keys.metadata.strings("tokenizer.ggml.tokens")? {
         Some(tokens) => Ok(tokens.len()),
@@ -187,174 +192,48 @@ fn vocab_size(keys: &Keys<'_>, file: &GgufFile) -> Result<usize, CheckpointError
     }
 }
 
-fn has_bias(file: &GgufFile, parts: &[&str]) -> bool {
-    parts
-        .iter()
-        .any(|part| file.tensors.contains_key(&format!("blk.0.{part}.bias")))
-}
-
-fn insert_rope(
+/// What positions see. A window goes into the config, whose reader knows whether it can be built.
+fn insert_attention(
     config: &mut Map<String, Value>,
     keys: &Keys<'_>,
-    sizes: &Sizes,
-    context: usize,
-    factors: Option<&[f32]>,
 ) -> Result<(), CheckpointError> {
     let metadata = keys.metadata;
-    let theta = metadata
-        .number(&keys.key("rope.freq_base"))?
-        .unwrap_or(10_000.0);
-    config.insert("rope_theta".into(), json!(theta));
-    let rotary = metadata
-        .size(&keys.key("rope.dimension_count"))?
-        .unwrap_or(sizes.head_dim);
-    if rotary == 0 || rotary > sizes.head_dim || rotary % 2 != 0 {
-        let message = format!(
-            "is {rotary}, expected an even number up to the head size {}",
-            sizes.head_dim
-        );
-        return Err(keys.wrong("rope.dimension_count", message));
+    if metadata.bool(&keys.key("attention.causal"))? == Some(false) {
+        let message = "is false, and models whose positions see later ones are not read from GGUF files: use the folder that the file was made of";
+        return Err(keys.wrong("attention.causal", message));
     }
-    if rotary != sizes.head_dim {
-        let factor = rotary as f64 / sizes.head_dim as f64;
-        config.insert("partial_rotary_factor".into(), json!(factor));
-    }
-    let scaling = match (factors, scaling_of(keys)?) {
-        (None, scaling) => scaling,
-        (Some(factors), None) => Some(scaling_of_factors(keys, rotary, theta, context, factors)?),
-        (Some(_), Some(_)) => {
-            let message = "contradicts the tensor `rope_freqs.weight`: expected one of the two";
-            return Err(keys.wrong("rope.scaling.type", message));
+    let window = metadata.size(&keys.key("attention.sliding_window"))?;
+    if let Some(window) = window.filter(|window| *window > 0) {
+        config.insert("sliding_window".into(), json!(window));
+        if keys.architecture == "qwen2" {
+            config.insert("use_sliding_window".into(), json!(true));
+            config.insert("max_window_layers".into(), json!(0));
         }
-    };
-    if let Some(scaling) = scaling {
-        config.insert("rope_scaling".into(), scaling);
     }
     Ok(())
 }
 
-/// The scaling that the keys describe.
-fn scaling_of(keys: &Keys<'_>) -> Result<Option<Value>, CheckpointError> {
-    let metadata = keys.metadata;
-    let scaling = metadata.string(&keys.key("rope.scaling.type"))?;
-    // Files of 2023 say the linear factor under another name and have no type.
-    let old_factor = metadata.number(&keys.key("rope.scale_linear"))?;
-    let factor = metadata
-        .number(&keys.key("rope.scaling.factor"))?
-        .or(old_factor);
-    match (scaling, factor) {
-        (Some("none"), _) | (None, None) => Ok(None),
-        (None | Some("linear"), Some(1.0)) => Ok(None),
-        (None | Some("linear"), Some(factor)) => {
-            Ok(Some(json!({"rope_type": "linear", "factor": factor})))
-        }
-        (Some("yarn"), Some(factor)) => {
-            let original = keys.size("rope.scaling.original_context_length")?;
-            let mut yarn = json!({
-                "rope_type": "yarn",
-                "factor": factor,
-                "original_max_position_embeddings": original,
-            });
-            if let Some(attention) = metadata.number(&keys.key("rope.scaling.attn_factor"))? {
-                yarn["attention_factor"] = json!(attention);
-            }
-            Ok(Some(yarn))
-        }
-        (Some("linear" | "yarn"), None) => Err(CheckpointError::field(
-            metadata.path(),
-            keys.key("rope.scaling.factor"),
-            FieldProblem::Missing { expected: "an f32" },
-        )),
-        (Some(other), _) => Err(keys.wrong(
-            "rope.scaling.type",
-            format!("is `{other}`, expected none, linear or yarn"),
-        )),
-    }
-}
-
-/// The scaling that a list of frequency divisors is.
-fn scaling_of_factors(
-    keys: &Keys<'_>,
-    rotary: usize,
-    theta: f64,
-    context: usize,
-    factors: &[f32],
-) -> Result<Value, CheckpointError> {
-    if factors.len() != rotary / 2 {
-        let message = format!(
-            "gives {} rotary pairs, and the tensor `rope_freqs.weight` has {} values",
-            rotary / 2,
-            factors.len()
-        );
-        return Err(keys.wrong("rope.dimension_count", message));
-    }
-    // The parameters of all Llama 3.1 to 3.3 checkpoints but for the factor.
-    let (low, high, original) = (1.0, 4.0, 8192.0);
-    let factor = llama3_factor(factors, &llama3_ramps(rotary, theta, low, high, original));
-    let expected = llama3_factors(rotary, theta, factor, low, high, original);
-    let close =
-        |(&found, expected): (&f32, f64)| (f64::from(found) - expected).abs() <= 1e-4 * expected;
-    if factor > 1.0 && factors.iter().zip(expected).all(close) {
-        return Ok(json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low,
-            "high_freq_factor": high,
-            "original_max_position_embeddings": 8192,
-        }));
-    }
-    Ok(json!({
-        "rope_type": "longrope",
-        "short_factor": factors,
-        "long_factor": factors,
-        "attention_factor": 1.0,
-        "original_max_position_embeddings": context,
-    }))
-}
-
-/// The divisors by Llama 3's rule: long waves are divided by `factor`, short ones not at all, with a ramp between.
-pub(crate) fn llama3_factors(
-    rotary: usize,
-    theta: f64,
-    factor: f64,
-    low: f64,
-    high: f64,
-    original: f64,
-) -> Vec<f64> {
-    let ramps = llama3_ramps(rotary, theta, low, high, original);
-    ramps
-        .into_iter()
-        .map(|ramp| 1.0 / ((1.0 - ramp) / factor + ramp))
-        .collect()
-}
-
-/// Where each pair stands between the long waves (0) and the short ones (1).
-fn llama3_ramps(rotary: usize, theta: f64, low: f64, high: f64, original: f64) -> Vec<f64> {
-    (0..rotary / 2)
-        .map(|pair| {
-            let wavelength =
-                2.0 * std::f64::consts::PI * theta.powf(2.0 * pair as f64 / rotary as f64);
-            ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0)
-        })
-        .collect()
-}
-
-/// The factor that gives the divisor of the longest wave, rounded to a whole number if it nearly is one.
-fn llama3_factor(factors: &[f32], ramps: &[f64]) -> f64 {
-    let (Some(&divisor), Some(&ramp)) = (factors.last(), ramps.last()) else {
-        return 1.0;
+/// Which projections have a bias, by the tensors of the first layer. Those of q, k and v belong to every qwen2.
+fn insert_biases(config: &mut Map<String, Value>, keys: &Keys<'_>, file: &GgufFile) {
+    let has = |parts: &[&str]| {
+        let mut names = parts.iter().map(|part| format!("blk.0.{part}.bias"));
+        names.any(|name| file.tensors.contains_key(&name))
     };
-    let factor = (1.0 - ramp) / (1.0 / f64::from(divisor) - ramp);
-    let whole = factor.round();
-    if (factor - whole).abs() < 1e-4 * whole {
-        whole
-    } else {
-        factor
+    let is_llama = keys.architecture == "llama";
+    let attention = match is_llama {
+        true => has(&["attn_q", "attn_k", "attn_v", "attn_output"]),
+        false => has(&["attn_output"]),
+    };
+    let mlp = has(&["ffn_gate", "ffn_up", "ffn_down"]);
+    for (field, bias) in [("attention_bias", attention), ("mlp_bias", mlp)] {
+        if is_llama || bias {
+            config.insert(field.into(), json!(bias));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use indexmap::IndexMap;
@@ -362,7 +241,7 @@ mod tests {
     use super::super::value::GgufValue;
     use super::*;
 
-    fn file(extra: &[(&str, GgufValue)]) -> GgufFile {
+    pub(in crate::gguf) fn file(extra: &[(&str, GgufValue)]) -> GgufFile {
         let mut values = IndexMap::new();
         let base = [
             ("general.architecture", GgufValue::String("llama".into())),
@@ -479,54 +358,5 @@ mod tests {
                 .to_string();
             assert!(error.contains(expected), "{error}");
         }
-    }
-
-    #[test]
-    fn scaling_keys_become_rope_scaling() {
-        let scaled = file(&[
-            ("llama.rope.scaling.type", GgufValue::String("yarn".into())),
-            ("llama.rope.scaling.factor", GgufValue::F32(4.0)),
-            (
-                "llama.rope.scaling.original_context_length",
-                GgufValue::U32(32),
-            ),
-            ("llama.rope.dimension_count", GgufValue::U32(8)),
-        ]);
-        let config = gguf_config(&scaled, None).unwrap();
-        assert_eq!(
-            config["rope_scaling"],
-            json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32})
-        );
-        assert_eq!(config["partial_rotary_factor"], json!(0.5));
-        let old = file(&[("llama.rope.scale_linear", GgufValue::F32(2.0))]);
-        let config = gguf_config(&old, None).unwrap();
-        assert_eq!(
-            config["rope_scaling"],
-            json!({"rope_type": "linear", "factor": 2.0})
-        );
-    }
-
-    #[test]
-    fn frequency_divisors_are_recognised_as_llama3_or_kept() {
-        let base = file(&[("llama.rope.freq_base", GgufValue::F32(500_000.0))]);
-        let by_rule: Vec<f32> = llama3_factors(16, 500_000.0, 8.0, 1.0, 4.0, 8192.0)
-            .iter()
-            .map(|&it| it as f32)
-            .collect();
-        assert!(
-            by_rule.iter().any(|&it| it > 1.0 && it < 8.0),
-            "the ramp is reached: {by_rule:?}"
-        );
-        let config = gguf_config(&base, Some(&by_rule)).unwrap();
-        assert_eq!(config["rope_scaling"]["rope_type"], "llama3");
-        assert_eq!(config["rope_scaling"]["factor"], 8.0);
-        let other = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-        let config = gguf_config(&base, Some(&other)).unwrap();
-        assert_eq!(config["rope_scaling"]["rope_type"], "longrope");
-        assert_eq!(config["rope_scaling"]["long_factor"], json!(other));
-        let error = gguf_config(&base, Some(&other[1..]))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("has 7 values"), "{error}");
     }
 }

@@ -7,13 +7,15 @@
 mod config;
 mod names;
 mod read;
+mod rope;
 mod value;
 mod write;
 
 pub use config::gguf_config;
-pub(crate) use config::{gguf_heads, llama3_factors};
+pub(crate) use config::gguf_heads;
 pub(crate) use names::{ARCHITECTURES, ROPE_FACTORS};
 pub use names::{GgufName, NameMap};
 pub use read::{GgufFile, GgufTensor};
+pub(crate) use rope::{llama3_factors, yarn_attention};
 pub use value::{GgufArray, GgufMetadata, GgufValue};
 pub use write::write_gguf;

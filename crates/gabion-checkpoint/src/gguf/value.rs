@@ -318,12 +318,21 @@ impl GgufMetadata {
         self.typed(key, NUMBER, GgufValue::as_f64)
     }
 
-    /// A real number that must be there.
+    /// An optional real number that is finite and above zero.
     ///
     /// # Errors
-    /// The key is absent or holds something else.
-    pub fn need_number(&self, key: &str) -> Result<f64, CheckpointError> {
-        self.need(key, NUMBER, self.number(key)?)
+    /// The key holds something else, such as NaN.
+    pub fn positive(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
+        let positive = |value: &f64| value.is_finite() && *value > 0.0;
+        self.typed(key, POSITIVE, |value| value.as_f64().filter(positive))
+    }
+
+    /// A real number that must be there, finite and above zero.
+    ///
+    /// # Errors
+    /// The key is absent or holds something else, such as NaN.
+    pub fn need_positive(&self, key: &str) -> Result<f64, CheckpointError> {
+        self.need(key, POSITIVE, self.positive(key)?)
     }
 
     /// An optional string.
@@ -393,5 +402,6 @@ impl GgufMetadata {
 
 const SIZE: &str = "a whole number";
 const NUMBER: &str = "an f32";
+const POSITIVE: &str = "a finite f32 above 0";
 const STRING: &str = "a string";
 const STRINGS: &str = "an array of strings";
