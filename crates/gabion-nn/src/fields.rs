@@ -133,7 +133,8 @@ impl<'a> Fields<'a> {
 
     /// A positive size, if present.
     pub(crate) fn size(&mut self, field: &str) -> Option<usize> {
-        let too_large = |v: &Value| v.as_u64().is_some_and(|n| n > MAX_SIZE);
+        // Integers beyond 64 bits are read as floats.
+        let too_large = |v: &Value| v.as_f64().is_some_and(|n| n > MAX_SIZE as f64);
         if self.get(field).as_ref().is_some_and(too_large) {
             return self.typed(field, &format!("{SIZE} up to {MAX_SIZE}"), as_size);
         }
@@ -154,14 +155,14 @@ impl<'a> Fields<'a> {
     }
 
     /// A positive size that must be there and is at most `most`, so that a wrong file cannot ask
-    /// for work without end; 1 stands in for it after a problem.
-    pub(crate) fn required_count(&mut self, field: &str, most: usize) -> usize {
-        let n = self.required_size(field);
+    /// for work without end; `None` after a problem.
+    pub(crate) fn needed_count(&mut self, field: &str, most: usize) -> Option<usize> {
+        let n = self.needed_size(field)?;
         if n <= most {
-            return n;
+            return Some(n);
         }
         self.invalid(field, &format!("{SIZE} up to {most}"), &Value::from(n));
-        1
+        None
     }
 
     /// A finite number, if present.

@@ -219,12 +219,14 @@ mod tests {
             error.to_string(),
             "temperature must be finite and at least 0, found -1"
         );
-        assert!(
-            Sampler::new(Sampling {
-                top_p: 0.0,
-                ..Sampling::default()
-            })
-            .is_err()
+        let error = Sampler::new(Sampling {
+            top_p: 0.0,
+            ..Sampling::default()
+        })
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "top-p must be above 0 and at most 1, found 0"
         );
     }
 }

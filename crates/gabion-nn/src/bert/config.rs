@@ -72,7 +72,7 @@ impl BertConfig {
         let config = Self {
             vocab_size: f.required_size("vocab_size"),
             hidden_size: hidden_size.unwrap_or(1),
-            n_layers: f.required_count("num_hidden_layers", MAX_LAYERS),
+            n_layers: f.needed_count("num_hidden_layers", MAX_LAYERS).unwrap_or(1),
             heads: heads.unwrap_or(1),
             intermediate_size: f.required_size("intermediate_size"),
             activation: read_activation(&mut f, "gelu"),

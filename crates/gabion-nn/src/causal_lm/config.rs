@@ -108,8 +108,8 @@ impl CausalLmConfig {
         let heads = f.needed_size("num_attention_heads");
         let kv_heads = read_kv_heads(&mut f, family, heads);
         let head_dim = read_head_dim(&mut f, hidden_size, heads);
-        let n_layers = f.required_count("num_hidden_layers", MAX_LAYERS);
-        let context_length = f.required_size("max_position_embeddings");
+        let n_layers = f.needed_count("num_hidden_layers", MAX_LAYERS);
+        let context_length = f.needed_size("max_position_embeddings");
         refuse_quantized(&mut f);
         refuse_window(&mut f, family, n_layers, context_length);
         let context = RopeContext {
@@ -126,13 +126,13 @@ impl CausalLmConfig {
             vocab_size: f.required_size("vocab_size"),
             hidden_size: hidden_size.unwrap_or(1),
             intermediate_size: f.required_size("intermediate_size"),
-            n_layers,
+            n_layers: n_layers.unwrap_or(1),
             heads: heads.unwrap_or(1),
             kv_heads: kv_heads.unwrap_or(1),
             head_dim: head_dim.unwrap_or(2),
             activation: read_activation(&mut f, "silu"),
             rms_norm_eps: f.positive("rms_norm_eps").unwrap_or(traits.rms_norm_eps),
-            context_length,
+            context_length: context_length.unwrap_or(1),
             qkv_bias: attention_bias || traits.qkv_bias,
             output_bias: attention_bias,
             mlp_bias: f.flag("mlp_bias", false),
@@ -318,7 +318,13 @@ pub(crate) fn refuse_quantized(f: &mut Fields<'_>) {
 }
 
 /// Attention to a window of positions is not built: it is refused unless it never bites.
-fn refuse_window(f: &mut Fields<'_>, family: Family, n_layers: usize, context_length: usize) {
+/// What could not be read (`None`) is compared with nothing.
+fn refuse_window(
+    f: &mut Fields<'_>,
+    family: Family,
+    n_layers: Option<usize>,
+    context_length: Option<usize>,
+) {
     const FIELD: &str = "sliding_window";
     let sliding_layers = read_layer_types(f, n_layers);
     let stated = f.size(FIELD);
@@ -327,14 +333,19 @@ fn refuse_window(f: &mut Fields<'_>, family: Family, n_layers: usize, context_le
         Window::Switch if !f.flag("use_sliding_window", false) => (None, None),
         Window::Switch => {
             let first = f.get("max_window_layers").map_or(Some(28), |v| v.as_u64());
-            let some_layer =
-                sliding_layers.unwrap_or_else(|| first.is_none_or(|first| first < n_layers as u64));
+            let some_layer = sliding_layers.unwrap_or_else(|| {
+                let reaches = |first| n_layers.is_some_and(|n| first < n as u64);
+                first.is_none_or(reaches)
+            });
             if some_layer {
                 (stated, Some(4096))
             } else {
                 (None, None)
             }
         }
+    };
+    let Some(context_length) = context_length else {
+        return;
     };
     let bites = |window: &usize| *window < context_length;
     if let Some(window) = window.filter(bites) {
@@ -355,13 +366,13 @@ fn refuse_window(f: &mut Fields<'_>, family: Family, n_layers: usize, context_le
 
 /// `layer_types` says of each layer whether it has the window: true if one has, none if the field
 /// is absent.
-fn read_layer_types(f: &mut Fields<'_>, n_layers: usize) -> Option<bool> {
+fn read_layer_types(f: &mut Fields<'_>, n_layers: Option<usize>) -> Option<bool> {
     let value = f.get("layer_types")?;
     let Some(types) = value.as_array() else {
         f.invalid("layer_types", "a list with one word for each layer", &value);
         return None;
     };
-    if types.len() != n_layers {
+    if let Some(n_layers) = n_layers.filter(|n| *n != types.len()) {
         let message = format!("{} layer types for {n_layers} layers", types.len());
         f.contradiction(&["layer_types", "num_hidden_layers"], message);
     }

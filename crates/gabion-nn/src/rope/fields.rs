@@ -11,7 +11,8 @@ pub(crate) struct RopeContext {
     /// `None` where it could not be read: what depends on it is not checked then.
     pub(crate) head_dim: Option<usize>,
     pub(crate) partial: PartialRotary,
-    pub(crate) max_positions: usize,
+    /// `None` where it could not be read.
+    pub(crate) max_positions: Option<usize>,
     /// Phi-3's older files call its one rule `su` or `yarn`.
     pub(crate) longrope_aliases: &'static [&'static str],
 }
@@ -45,7 +46,7 @@ pub(crate) fn read_rope(root: &mut Fields<'_>, context: &RopeContext) -> RopeCon
     let mut rope = Fields::new(&merged, parent);
     let theta = agreed(root, &mut rope, "rope_theta").unwrap_or(10_000.0);
     let rotary_dim = rotary_dim(root, &mut rope, context);
-    let original = original_positions(root, &mut rope).unwrap_or(context.max_positions);
+    let original = original_positions(root, &mut rope).or(context.max_positions);
     let scaling = read_scaling(&mut rope, context, rotary_dim, original);
     root.problems.append(&mut rope.problems);
     RopeConfig {
@@ -219,7 +220,7 @@ fn read_scaling(
     rope: &mut Fields<'_>,
     context: &RopeContext,
     rotary_dim: Option<usize>,
-    original: usize,
+    original: Option<usize>,
 ) -> RopeScaling {
     let (new, old) = (rope.word("rope_type"), rope.word("type"));
     if let (Some(a), Some(b)) = (&new, &old)
@@ -231,7 +232,10 @@ fn read_scaling(
         );
     }
     let word = new.or(old).unwrap_or_else(|| "default".to_owned());
-    let ratio = context.max_positions as f64 / original as f64;
+    // 2 stands for what could not be read: the problem is recorded, and 2 makes no other.
+    let original = original.unwrap_or(2);
+    let max_positions = context.max_positions.unwrap_or(original);
+    let ratio = max_positions as f64 / original as f64;
     match word.as_str() {
         alias if context.longrope_aliases.contains(&alias) => {
             read_longrope(rope, rotary_dim, ratio, original)
@@ -250,7 +254,7 @@ fn read_scaling(
             }
             RopeScaling::Dynamic {
                 factor,
-                max_positions: context.max_positions,
+                max_positions,
             }
         }
         "llama3" => read_llama3(rope, original),

@@ -115,82 +115,40 @@ impl StackedLinearConfig {
     /// stacks do not know yet. Names and sizes are checked by [`StackedLinearConfig::check`].
     pub fn from_json(value: &Value, file: &str) -> Result<Self, ConfigErrors> {
         let mut fields = Fields::new(value, "");
-        let sizes = |v: &Value| {
-            v.as_array()?
-                .iter()
-                .map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok()))
-                .collect()
+        let config = Self {
+            in_dim: read_in_dim(&mut fields),
+            out_dims: read_list(
+                &mut fields,
+                "out_dims",
+                "a list of positive integers",
+                as_count,
+            ),
+            names: read_list(&mut fields, "names", "a list of strings", |name| {
+                name.as_str().map(str::to_owned)
+            }),
+            dtype: read_dtype(&mut fields),
+            device: read_device(&mut fields),
+            has_bias: per_projection(
+                &mut fields,
+                "has_bias",
+                "true, false or a list of them",
+                false,
+                Value::as_bool,
+            ),
+            clip_weight: per_projection(
+                &mut fields,
+                "clip_weight",
+                "a number, null or a list of them",
+                None,
+                number_or_null,
+            ),
+            stacked: fields.flag("stacked", false),
+            attribute: fields
+                .word("attribute")
+                .unwrap_or_else(|| "qkv_proj".to_owned()),
         };
-        let words = |v: &Value| {
-            v.as_array()?
-                .iter()
-                .map(|s| s.as_str().map(str::to_owned))
-                .collect()
-        };
-        let in_dim = fields.required("in_dim", SIZE).map(|v| {
-            v.as_u64()
-                .and_then(|n| usize::try_from(n).ok())
-                .unwrap_or_else(|| {
-                    fields.invalid("in_dim", SIZE, &v);
-                    1
-                })
-        });
-        let out_dims: Vec<usize> = read_list(
-            &mut fields,
-            "out_dims",
-            "a list of positive integers",
-            sizes,
-        );
-        let names: Vec<String> = read_list(&mut fields, "names", "a list of strings", words);
-        let dtype = read_dtype(&mut fields);
-        let device = match fields.word("device").map(|w| w.parse::<Device>()) {
-            Some(Err(error)) => {
-                let found = Value::String(error.0);
-                fields.invalid("device", "cpu, cuda or cuda:N", &found);
-                Device::Cpu
-            }
-            Some(Ok(device)) => device,
-            None => Device::Cpu,
-        };
-        let has_bias = per_projection(
-            &mut fields,
-            "has_bias",
-            "true, false or a list of them",
-            false,
-            Value::as_bool,
-        );
-        let number_or_null = |v: &Value| {
-            if v.is_null() {
-                Some(None)
-            } else {
-                v.as_f64().map(Some)
-            }
-        };
-        let clip_weight = per_projection(
-            &mut fields,
-            "clip_weight",
-            "a number, null or a list of them",
-            None,
-            number_or_null,
-        );
-        let stacked = fields.flag("stacked", false);
-        let attribute = fields
-            .word("attribute")
-            .unwrap_or_else(|| "qkv_proj".to_owned());
         let known: Vec<&str> = FIELDS.iter().chain(&FORMAT_FIELDS).copied().collect();
         fields.refuse_others(&known);
-        let in_dim = in_dim.unwrap_or(1);
-        let config = Self {
-            in_dim,
-            out_dims,
-            names,
-            dtype,
-            device,
-            stacked,
-            has_bias,
-            clip_weight,
-            attribute,
-        };
         fields.finish(file, config)
     }
 
@@ -301,6 +259,18 @@ impl StackedLinearConfig {
                 break;
             }
         }
+        self.check_clips(problems);
+        if self.stacked {
+            if differs(&self.dtype) {
+                problems.push(StackProblem::OneTensor { field: "dtype" });
+            }
+            if differs(&self.has_bias) {
+                problems.push(StackProblem::OneTensor { field: "has_bias" });
+            }
+        }
+    }
+
+    fn check_clips(&self, problems: &mut Vec<StackProblem>) {
         let clips: &[Option<f64>] = match &self.clip_weight {
             PerProjection::All(clip) => std::slice::from_ref(clip),
             PerProjection::Each(clips) => clips,
@@ -312,14 +282,6 @@ impl StackedLinearConfig {
                     what,
                     found: found.to_string(),
                 });
-            }
-        }
-        if self.stacked {
-            if differs(&self.dtype) {
-                problems.push(StackProblem::OneTensor { field: "dtype" });
-            }
-            if differs(&self.has_bias) {
-                problems.push(StackProblem::OneTensor { field: "has_bias" });
             }
         }
     }
@@ -372,16 +334,56 @@ fn check_name(what: &str, name: &str, problems: &mut Vec<StackProblem>) {
     }
 }
 
+/// A count; zero is refused later, together with what else is wrong with the sizes.
+fn as_count(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|n| usize::try_from(n).ok())
+}
+
+fn number_or_null(value: &Value) -> Option<Option<f64>> {
+    if value.is_null() {
+        return Some(None);
+    }
+    value.as_f64().map(Some)
+}
+
+/// 1 after a problem.
+fn read_in_dim(fields: &mut Fields<'_>) -> usize {
+    const FIELD: &str = "in_dim";
+    let Some(value) = fields.required(FIELD, SIZE) else {
+        return 1;
+    };
+    as_count(&value).unwrap_or_else(|| {
+        fields.invalid(FIELD, SIZE, &value);
+        1
+    })
+}
+
+fn read_device(fields: &mut Fields<'_>) -> Device {
+    match fields.word("device").map(|word| word.parse::<Device>()) {
+        Some(Ok(device)) => device,
+        Some(Err(error)) => {
+            let found = Value::String(error.0);
+            fields.invalid("device", "cpu, cuda or cuda:N", &found);
+            Device::Cpu
+        }
+        None => Device::Cpu,
+    }
+}
+
+/// A list that must be there; empty after a problem.
 fn read_list<T>(
     fields: &mut Fields<'_>,
     field: &str,
     expected: &str,
-    read: impl Fn(&Value) -> Option<Vec<T>>,
+    read: impl Fn(&Value) -> Option<T>,
 ) -> Vec<T> {
     let Some(value) = fields.required(field, expected) else {
         return Vec::new();
     };
-    read(&value).unwrap_or_else(|| {
+    let list = value
+        .as_array()
+        .and_then(|list| list.iter().map(read).collect());
+    list.unwrap_or_else(|| {
         fields.invalid(field, expected, &value);
         Vec::new()
     })

@@ -148,6 +148,19 @@ fn a_missing_size_contradicts_nothing() {
             "`vocab_size`: expected a positive integer up to 2147483648, found 4294967295",
         ]
     );
+    let mut value = with(json!({"layer_types": ["full_attention", "full_attention"]}));
+    value.as_object_mut().unwrap().remove("num_hidden_layers");
+    let missing = "`num_hidden_layers` is missing: expected a positive integer";
+    assert_eq!(refused(&value), [missing]);
+    let factors = json!([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    let rope = json!({"rope_type": "longrope", "short_factor": factors, "long_factor": factors});
+    let mut value = with(json!({"rope_parameters": rope, "sliding_window": 64}));
+    value
+        .as_object_mut()
+        .unwrap()
+        .remove("max_position_embeddings");
+    let missing = "`max_position_embeddings` is missing: expected a positive integer";
+    assert_eq!(refused(&value), [missing]);
     let bert = json!({"model_type": "bert", "vocab_size": 100, "hidden_size": 12, "num_hidden_layers": 1,
         "num_attention_heads": 0, "intermediate_size": 24, "max_position_embeddings": 32, "layer_norm_eps": null});
     assert_eq!(
@@ -155,6 +168,24 @@ fn a_missing_size_contradicts_nothing() {
         "c: 2 problems\n  `num_attention_heads`: expected a positive integer, found 0\n  \
          `layer_norm_eps`: expected a positive number, found null"
     );
+}
+
+/// JSON has no NaN: what stands for one is a word.
+#[test]
+fn an_epsilon_that_is_none_is_refused() {
+    for (value, shown) in [
+        (json!(0), "0"),
+        (json!(0.0), "0.0"),
+        (json!(-1e-6), "-1e-6"),
+        (json!("NaN"), "\"NaN\""),
+        (json!("1e-6"), "\"1e-6\""),
+        (json!([1e-6]), "[1e-6]"),
+        (json!(true), "true"),
+    ] {
+        let config = with(json!({"rms_norm_eps": value}));
+        let expected = format!("`rms_norm_eps`: expected a positive number, found {shown}");
+        assert_eq!(refused(&config), [expected]);
+    }
 }
 
 #[test]
@@ -167,7 +198,7 @@ fn values_of_the_wrong_kind_are_shown() {
         [
             "`hidden_size`: expected a positive integer, found \"64\"",
             "`num_hidden_layers`: expected a positive integer, found 0",
-            "`vocab_size`: expected a positive integer, found 1e+30",
+            "`vocab_size`: expected a positive integer up to 2147483648, found 1e+30",
             "`hidden_act` = \"snake\" is not supported: known are gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, gelu_python_tanh, gelu_pytorch_tanh, linear, quick_gelu, relu, relu2, sigmoid, silu, swish, tanh",
             "`rms_norm_eps`: expected a positive number, found -1",
             "`mlp_bias`: expected true or false, found 1",
