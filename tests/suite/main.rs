@@ -5,6 +5,7 @@ mod determinism;
 mod docs;
 mod end_to_end;
 mod filetests;
+mod gguf_numbers;
 mod golden;
 mod ir_diff;
 mod ir_eval;

@@ -238,8 +238,10 @@ pub(super) mod tests {
 
     use indexmap::IndexMap;
 
+    use super::super::read::GgufTensor;
     use super::super::value::GgufValue;
     use super::*;
+    use crate::stored::GgmlType;
 
     pub(in crate::gguf) fn file(extra: &[(&str, GgufValue)]) -> GgufFile {
         let mut values = IndexMap::new();
@@ -306,6 +308,49 @@ pub(super) mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_named() {
+        let keys = [
+            "llama.attention.layer_norm_rms_epsilon",
+            "llama.rope.freq_base",
+            "llama.rope.scaling.factor",
+            "llama.rope.scale_linear",
+            "llama.rope.scaling.attn_factor",
+        ];
+        for key in keys {
+            for (value, found) in [
+                (f32::NAN, "NaN"),
+                (f32::INFINITY, "inf"),
+                (f32::NEG_INFINITY, "-inf"),
+                (-1.5, "-1.5"),
+            ] {
+                let error = gguf_config(&file(&[(key, GgufValue::F32(value))]), None)
+                    .unwrap_err()
+                    .to_string();
+                assert_eq!(
+                    error,
+                    format!("m.gguf: `{key}` is the f32 {found}, expected a finite f32 above 0")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_rows_of_the_embedding_are_the_vocabulary() {
+        let mut file = file(&[]);
+        let embedding = GgufTensor {
+            stored: GgmlType::F32,
+            shape: vec![300, 64],
+            range: 0..0,
+        };
+        file.tensors.insert("token_embd.weight".into(), embedding);
+        let error = gguf_config(&file, None).unwrap_err().to_string();
+        let expected = "m.gguf: `llama.vocab_size` is 320, which contradicts the 300 rows of the tensor `token_embd.weight`";
+        assert!(error.starts_with(expected), "{error}");
+        file.metadata.values.shift_remove("llama.vocab_size");
+        assert_eq!(gguf_config(&file, None).unwrap()["vocab_size"], 300);
     }
 
     #[test]
