@@ -265,7 +265,7 @@ pub(crate) fn pack(
         problem: format!("weight `{}`: {problem}", weight.name),
     };
     let covered: usize = weight.parts.iter().map(|part| part.rows.len()).sum();
-    if covered != rows || k == 0 {
+    if covered != rows {
         return Err(unsupported(format!(
             "its parts have {covered} rows, {} expects {rows}",
             weight.ty

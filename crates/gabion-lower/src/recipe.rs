@@ -2,6 +2,8 @@
 //! decoded, clipped, transposed checkpoint tensors is a recipe; the plan evaluates it part by part
 //! while loading and never holds the whole.
 
+use std::ops::Range;
+
 use gabion_ir::ops::{AxisSlice, Concat, Slice, Transpose};
 use gabion_ir::{Builder, Graph, Op, TensorValue, Value};
 use gabion_tensor::Dim;
@@ -59,6 +61,50 @@ pub fn row_slice(start: usize, end: usize) -> Slice {
         step: 1,
     };
     Slice { axes: vec![cut] }
+}
+
+/// Rows of one of several parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowPiece {
+    pub(crate) part: usize,
+    pub(crate) rows: Range<usize>,
+}
+
+impl RowPiece {
+    /// These rows of `part`; a cut only if they are not all.
+    pub(crate) fn build<'g>(&self, b: &'g Builder, part: TensorValue<'g>) -> TensorValue<'g> {
+        let n_rows = part.shape()[0].as_fixed();
+        if self.rows.start == 0 && n_rows == Some(self.rows.end as i64) {
+            return part;
+        }
+        b.apply1(row_slice(self.rows.start, self.rows.end), &[part])
+    }
+}
+
+/// Ranges of the rows of stacked parts (`part_rows` each), in any order, as rows of the parts.
+/// Neighbours are one piece.
+pub(crate) fn row_pieces(
+    part_rows: &[usize],
+    ranges: impl IntoIterator<Item = [usize; 2]>,
+) -> Vec<RowPiece> {
+    let mut pieces: Vec<RowPiece> = Vec::new();
+    for [start, end] in ranges {
+        let mut first = 0;
+        for (part, &n) in part_rows.iter().enumerate() {
+            let (from, to) = (start.max(first), end.min(first + n));
+            if from < to {
+                let rows = from - first..to - first;
+                match pieces.last_mut() {
+                    Some(last) if last.part == part && last.rows.end == rows.start => {
+                        last.rows.end = rows.end;
+                    }
+                    Some(_) | None => pieces.push(RowPiece { part, rows }),
+                }
+            }
+            first += n;
+        }
+    }
+    pieces
 }
 
 /// Fixed bounds `start..stop` of a slice that cuts one axis with step 1, clamped to `size`.

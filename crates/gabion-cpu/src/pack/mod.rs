@@ -50,7 +50,7 @@ pub struct Part<'a> {
 /// Why a weight cannot be packed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PackError {
-    /// `k` is zero, or no whole number of the format's blocks.
+    /// `k` is no whole number of the format's blocks.
     #[error(
         "part {part}: rows of {k} values are no whole number of {format} blocks ({block} values each)"
     )]
@@ -307,7 +307,7 @@ fn check(k: usize, parts: &[Part<'_>]) -> Result<Vec<(WeightFormat, usize)>, Pac
                 format,
                 block: format.block_elems(),
             };
-            let row = format.row_bytes(k).filter(|_| k > 0).ok_or_else(ragged)?;
+            let row = format.row_bytes(k).ok_or_else(ragged)?;
             let expected = row.saturating_mul(source.rows);
             if expected != source.bytes.len() {
                 return Err(PackError::WrongSize {
@@ -340,7 +340,8 @@ fn check(k: usize, parts: &[Part<'_>]) -> Result<Vec<(WeightFormat, usize)>, Pac
             }
         }
         let stored = part.sources.first().map(|source| source.format);
-        let format = stored.filter(|_| part.change.is_none());
+        // Without values one format is as good as another, and this one every kernel streams.
+        let format = stored.filter(|_| part.change.is_none() && k > 0);
         let format = format.unwrap_or(WeightFormat::F32);
         let tile_bytes = format.tile_bytes(k).unwrap_or(0);
         formats.push((format, tile_bytes));
@@ -371,6 +372,9 @@ impl Part<'_> {
     }
 
     fn write_tile(&self, k: usize, rows: &TileRows, out: &mut [u8]) {
+        if k == 0 {
+            return;
+        }
         let stored = |row: u32| (row != NO_ROW).then(|| self.stored_row(k, row as usize))?;
         let Some(change) = self.change else {
             let format = self.sources.first().map_or(WeightFormat::F32, |s| s.format);

@@ -3,7 +3,8 @@
 //! write. Each rule is in `fuse_epilogue/`.
 
 mod elementwise;
-mod pairs;
+mod gate;
+mod rotary;
 mod rows;
 
 use gabion_ir::ops::{Fused, StackedMatmul};
@@ -25,13 +26,13 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
     // A gate pairs two whole segments, so it goes before single activations; a bias belongs below.
     for rules in [
         &[elementwise::bias as SegmentRule] as &[SegmentRule],
-        &[pairs::glu],
+        &[gate::glu],
         &[
             elementwise::bias,
             elementwise::scalar,
             elementwise::map,
             elementwise::binary,
-            pairs::rope,
+            rotary::rope,
             rows::cache_write,
         ],
     ] {

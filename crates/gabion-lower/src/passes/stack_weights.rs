@@ -57,7 +57,10 @@ fn stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
             "the weight is computed in a way that has no load-time recipe".to_owned(),
         ));
     };
-    let rows = parts.iter().map(|p| p.n_rows).sum();
+    let rows: usize = parts.iter().map(|p| p.n_rows).sum();
+    if rows == 0 {
+        return Ok(Verdict::Refuse("the weight has no rows".to_owned()));
+    }
     let label = match parts.len() {
         1 => format!("one weight of {rows} rows"),
         n => format!("{n} tensors become one stack of {rows} rows, which is never materialised"),

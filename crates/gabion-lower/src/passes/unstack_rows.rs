@@ -5,7 +5,7 @@ use gabion_ir::ops::{Segment, StackedMatmul};
 use gabion_ir::{Graph, NodeId, Op, Value};
 
 use crate::patch::Patch;
-use crate::recipe::row_slice;
+use crate::recipe::row_pieces;
 use crate::rewriter::{PassCx, Verdict, rewrite};
 use crate::run::LowerError;
 
@@ -48,22 +48,8 @@ fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     let label = format!("{dropped} unused rows are never loaded");
     let patch = Patch::build(graph, label, &taps, &replaced, |b, t| {
         let mut args = t[..stack.first_part()].to_vec();
-        let mut first = 0;
-        for (part, &n) in t[stack.first_part()..].iter().zip(&part_rows) {
-            for &i in &kept {
-                let [start, end] = stack.segments[i].rows;
-                let (from, to) = (start.max(first), end.min(first + n));
-                if from >= to {
-                    continue;
-                }
-                let whole = from == first && to == first + n;
-                args.push(if whole {
-                    *part
-                } else {
-                    b.apply1(row_slice(from - first, to - first), &[*part])
-                });
-            }
-            first += n;
+        for piece in row_pieces(&part_rows, kept.iter().map(|&i| stack.segments[i].rows)) {
+            args.push(piece.build(b, t[stack.first_part() + piece.part]));
         }
         let mut segments = Vec::new();
         let mut next = 0;

@@ -157,7 +157,8 @@ pub unsafe fn matmul(worker: &Worker<'_>, kernels: &Kernels, job: &Matmul<'_>, s
     let streams = |run: &Run| m <= kernels.table.stream_rows(run.format);
     // SAFETY: the caller's promise.
     unsafe {
-        if job.matmul.weight.runs().iter().all(streams) {
+        // Sums of nothing have no weights to decode once for many rows, only results to store.
+        if k == 0 || job.matmul.weight.runs().iter().all(streams) {
             job.stream(worker);
         } else {
             job.panels(worker, scratch);
