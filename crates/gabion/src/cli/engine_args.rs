@@ -67,7 +67,10 @@ impl EngineArgs {
     /// No threads; a target that is not built.
     pub(crate) fn cpu_options(&self) -> Result<CpuOptions, CliError> {
         if let Device::Cuda(_) = self.target.0 {
-            return Err(CliError::NoCuda(self.target_name()));
+            return Err(CliError::NoCuda {
+                what: format!("--target {}", self.target_name()),
+                instead: "use --target cpu",
+            });
         }
         Ok(CpuOptions {
             threads: Some(self.threads()?),

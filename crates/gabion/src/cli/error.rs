@@ -22,8 +22,21 @@ pub(crate) enum CliError {
         available: usize,
     },
     /// An executor that is not there yet.
-    #[error("--target {0}: the CUDA executor is not built yet; use --target cpu")]
-    NoCuda(String),
+    #[error("{what}: the CUDA executor is not built yet; {instead}")]
+    NoCuda {
+        /// The words that ask for it.
+        what: String,
+        /// The way out.
+        instead: &'static str,
+    },
+    /// More passes than there are.
+    #[error("--stop-after {asked}: there are {passes} passes, so at most {passes}")]
+    StopAfter {
+        /// What was asked for.
+        asked: usize,
+        /// How many there are.
+        passes: usize,
+    },
     /// Something that the command knows of and that is not built.
     #[error("{what} is not built yet; {instead}")]
     NotBuilt {
@@ -104,6 +117,18 @@ pub(crate) enum CliError {
         path: PathBuf,
         /// What is wrong, and the way out.
         problem: String,
+    },
+    /// A graph that cannot be evaluated on its samples.
+    #[error(
+        "graph @{graph} on random inputs: {source} (the integer inputs were {shown}; --range NAME=LO..HI gives others)"
+    )]
+    Samples {
+        /// The graph.
+        graph: String,
+        /// The integer inputs with their values.
+        shown: String,
+        /// What failed.
+        source: gabion::ir::EvalError,
     },
     /// Options that cannot be true together.
     #[error("{0}")]

@@ -1,10 +1,10 @@
 //! `gabion lower`: a graph at a stage between what was built and what runs.
 
+mod dump;
+
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use gabion::checkpoint::write_bytes;
 use gabion::cpu::cpu_target;
 use gabion::encoder::{bert_encoder_layers, sentence_options};
 use gabion::ir::Graph;
@@ -26,7 +26,8 @@ pub(crate) struct Args {
     /// graph (as built), a pass (after it), or plan [default: plan]
     #[arg(long, value_name = "graph|PASS|plan")]
     stage: Option<String>,
-    /// Write the graph before and after every pass, the plan, the ledger and a manifest there
+    /// Write the graph before and after every pass, the plan, the ledger and a manifest into this
+    /// folder: a new one, an empty one, or one that an earlier dump is replaced in
     #[arg(long, value_name = "DIR")]
     dump_dir: Option<PathBuf>,
     /// Run only the first N passes
@@ -39,6 +40,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let stage = Stage::of(args)?;
+    if let Some(folder) = &args.dump_dir {
+        dump::check_place(folder)?;
+    }
     let progress = out.spinner("lowering");
     let graph = graph_of(&args.source, None, out)?.0;
     let passes = match stage {
@@ -58,7 +62,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     )?;
     drop(progress);
     if let Some(folder) = &args.dump_dir {
-        dump(folder, &graph, &lowered)?;
+        dump::write(folder, &graph, &lowered)?;
     }
     let shown = args.stage.is_some() || (args.dump_dir.is_none() && !args.ledger);
     let text = if shown || out.is_json() {
@@ -105,6 +109,13 @@ enum Stage {
 impl Stage {
     fn of(args: &Args) -> anyhow::Result<Self> {
         let limit = args.stop_after.unwrap_or(PASSES.len());
+        if limit > PASSES.len() {
+            return Err(CliError::StopAfter {
+                asked: limit,
+                passes: PASSES.len(),
+            }
+            .into());
+        }
         let stage = match args.stage.as_deref() {
             None if limit == 0 => Stage::Graph,
             None if limit < PASSES.len() => Stage::After(limit),
@@ -208,45 +219,4 @@ fn summary(lowered: &Lowered) -> String {
     };
     let rows: Vec<_> = lowered.passes.iter().map(row).collect();
     table(&["pass", "rewrites", "nodes", "us"], &rows)
-}
-
-/// One numbered file before and after each pass, the plan, the ledger, and a manifest of them.
-fn dump(folder: &Path, graph: &Graph, lowered: &Lowered) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).map_err(|source| CliError::Write {
-        path: folder.to_owned(),
-        source,
-    })?;
-    let mut entries = Vec::new();
-    for (i, pass) in lowered.passes.iter().enumerate() {
-        let names = ["before", "after"].map(|when| format!("{i:02}_{}.{when}.gir", pass.name));
-        if let Some(snapshot) = &pass.snapshot {
-            for (name, graph) in names.iter().zip([&snapshot.before, &snapshot.after]) {
-                write_bytes(&folder.join(name), graph.to_text().as_bytes())?;
-            }
-        }
-        let mut entry = pass_json(pass);
-        entry["files"] = json!(names);
-        entries.push(entry);
-    }
-    write_bytes(
-        &folder.join("ledger.txt"),
-        lowered.ledger.to_string().as_bytes(),
-    )?;
-    let mut manifest = json!({
-        "graph": graph.name.as_ref(),
-        "target": cpu_target().name,
-        "nodes": graph.len(),
-        "passes": entries,
-        "ledger": "ledger.txt",
-        "plan": null,
-    });
-    if let Some(plan) = &lowered.plan {
-        write_bytes(&folder.join("plan.txt"), plan.to_text().as_bytes())?;
-        manifest["plan"] = "plan.txt".into();
-    }
-    write_bytes(
-        &folder.join("manifest.json"),
-        format!("{manifest:#}\n").as_bytes(),
-    )?;
-    Ok(())
 }

