@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use gabion::checkpoint::{StreamDecoder, Tokenizer};
+use gabion::checkpoint::{ModelFiles, StreamDecoder, Tokenizer};
 use gabion::{Generation, LanguageModel, ModelError, Request, Sampler, Sampling};
 use serde_json::json;
 
 use super::engine_args::EngineArgs;
 use super::error::CliError;
+use super::model_arg::Located;
 use super::output::Output;
 use super::{Done, bench, chat, graph_file, model_arg};
 
@@ -23,7 +24,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MODEL", default_value = "smollm2")]
     model: OsString,
     /// Token ids to continue; no tokenizer is needed, and no text is printed
-    #[arg(long, value_name = "I,J,..", conflicts_with = "chat")]
+    #[arg(
+        long,
+        value_name = "I,J,..",
+        conflicts_with = "chat",
+        allow_hyphen_values = true
+    )]
     prompt_ids: Option<Ids>,
     /// How many tokens to add at most [default: 64, or what the context has room for]
     #[arg(long, value_name = "N")]
@@ -77,26 +83,11 @@ const DEFAULT_NEW: usize = 64;
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let engine = args.engine.engine()?;
-    let sampling = Sampling {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        seed: args.seed,
-    };
-    let mut sampler = Sampler::new(sampling).map_err(ModelError::from)?;
+    let mut sampler = Sampler::new(args.sampling()).map_err(ModelError::from)?;
     let prompt = prompt_text(args)?;
     let progress = out.spinner("loading");
     let start = Instant::now();
-    let (located, files) = model_arg::open(&args.model, out)?;
-    if model_arg::is_encoder(&files) {
-        let expected = "this is an encoder, which generates no text; use `gabion embed`".to_owned();
-        return Err(CliError::ModelKind {
-            path: files.config_path().to_owned(),
-            found: "bert".to_owned(),
-            expected,
-        }
-        .into());
-    }
+    let (located, files) = open(args, out)?;
     let tokenizer = match &prompt {
         Some(_) => Some(files.tokenizer()?),
         None => None,
@@ -118,34 +109,77 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     drop(files);
     drop(progress);
     let room = model.config().context_length.saturating_sub(ids.len());
-    let new = args
-        .max_new_tokens
-        .unwrap_or_else(|| DEFAULT_NEW.min(room.max(1)));
     let request = Request {
         prompt: &ids,
-        new,
+        new: args
+            .max_new_tokens
+            .unwrap_or_else(|| DEFAULT_NEW.min(room.max(1))),
         end: &end,
         top_logits: args.top_logits,
     };
+    let (made, text) = stream(
+        args,
+        &model,
+        &request,
+        &mut sampler,
+        tokenizer.as_ref(),
+        out,
+    )?;
+    out.object(|| report(args, &located.name, &ids, &made, &text, &model, open_time))?;
+    Ok(true)
+}
+
+impl Args {
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Finds and opens the model, which must be no encoder.
+fn open(args: &Args, out: &Output) -> anyhow::Result<(Located, ModelFiles)> {
+    let (located, files) = model_arg::open(&args.model, out)?;
+    if !model_arg::is_encoder(&files) {
+        return Ok((located, files));
+    }
+    Err(CliError::ModelKind {
+        path: files.config_path().to_owned(),
+        found: "bert".to_owned(),
+        expected: "this is an encoder, which generates no text; use `gabion embed`".to_owned(),
+    }
+    .into())
+}
+
+/// Generates while the text goes out; what was made, and the whole text.
+fn stream(
+    args: &Args,
+    model: &LanguageModel,
+    request: &Request<'_>,
+    sampler: &mut Sampler,
+    tokenizer: Option<&Tokenizer>,
+    out: &Output,
+) -> anyhow::Result<(Generation, String)> {
     let mut stream = Stream {
-        decoder: tokenizer.as_ref().map(|t| t.stream(!args.ignore_eos)),
+        decoder: tokenizer.map(|t| t.stream(!args.ignore_eos)),
         text: String::new(),
         out,
     };
     let mut failed = None;
-    let made = model.generate(&request, &mut sampler, &mut |id| match stream.push(id) {
+    let made = model.generate(request, sampler, &mut |id| match stream.push(id) {
         Ok(()) => true,
         Err(error) => {
             failed = Some(error);
             false
         }
     })?;
-    if let Some(error) = failed {
-        return Err(error);
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((made, stream.finish()?)),
     }
-    let text = stream.finish()?;
-    out.object(|| report(args, &located.name, &ids, &made, &text, &model, open_time))?;
-    Ok(true)
 }
 
 /// The prompt, if it was given as text.
@@ -164,7 +198,7 @@ fn prompt_text(args: &Args) -> anyhow::Result<Option<String>> {
 
 fn encode(
     args: &Args,
-    files: &gabion::checkpoint::ModelFiles,
+    files: &ModelFiles,
     tokenizer: &Tokenizer,
     text: &str,
 ) -> anyhow::Result<Vec<u32>> {

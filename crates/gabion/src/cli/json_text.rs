@@ -77,3 +77,23 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Value::Object(fields))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn texts_mean_what_they_mean_elsewhere_and_no_key_stands_twice() {
+        let text = r#"{"a": [1, -2, 1.5, true, null, "\u00e9\n"], "b": {"a": {}, "b": []}}"#;
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(parse(text).unwrap(), expected);
+        let said = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(
+            said("[{\"a\": 1,\n \"\\u0061\": 1}]"),
+            "the key `a` appears twice: leave one of the two out at line 2 column 9"
+        );
+        assert!(said("{} {}").starts_with("trailing characters"));
+        assert!(said("1e999").starts_with("number out of range"));
+        assert!(said(&"[".repeat(1000)).starts_with("recursion limit exceeded"));
+    }
+}

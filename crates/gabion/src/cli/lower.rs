@@ -65,14 +65,8 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         dump::write(folder, &graph, &lowered)?;
     }
     let shown = args.stage.is_some() || (args.dump_dir.is_none() && !args.ledger);
-    let text = if shown || out.is_json() {
-        Some(stage.text(&graph, &lowered))
-    } else {
-        None
-    };
-    match &text {
-        Some(text) if shown => out.text(text)?,
-        _ => {}
+    if shown && !out.is_json() {
+        out.text(&stage.text(&graph, &lowered))?;
     }
     if args.ledger {
         out.text(&lowered.ledger.to_string())?;
@@ -80,21 +74,23 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     if !shown && !args.ledger {
         out.text(&summary(&lowered))?;
     }
-    out.object(|| {
-        let mut report = json!({
-            "graph": graph.name.as_ref(),
-            "stage": stage.name(),
-            "text": text,
-            "nodes": graph.len(),
-            "passes": lowered.passes.iter().map(pass_json).collect::<Vec<_>>(),
-            "dump_dir": args.dump_dir,
-        });
-        if args.ledger {
-            report["ledger"] = json!(lowered.ledger);
-        }
-        report
-    })?;
+    out.object(|| report(args, stage, &graph, &lowered))?;
     Ok(true)
+}
+
+fn report(args: &Args, stage: Stage, graph: &Graph, lowered: &Lowered) -> Value {
+    let mut report = json!({
+        "graph": graph.name.as_ref(),
+        "stage": stage.name(),
+        "text": stage.text(graph, lowered),
+        "nodes": graph.len(),
+        "passes": lowered.passes.iter().map(pass_json).collect::<Vec<_>>(),
+        "dump_dir": args.dump_dir,
+    });
+    if args.ledger {
+        report["ledger"] = json!(lowered.ledger);
+    }
+    report
 }
 
 /// Where to stop and look.

@@ -2,26 +2,25 @@
 //! all on the same samples.
 
 mod ranges;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::Range;
-use std::path::Path;
 
 use gabion::Engine;
-use gabion::checkpoint::{Checkpoint, ModelFiles};
-use gabion::ir::eval::{SampleOptions, WeightSource, evaluate, evaluate_all, sample_inputs};
+use gabion::ir::eval::{evaluate, evaluate_all};
 use gabion::ir::text::Names;
-use gabion::ir::{EvalError, Graph, Sampler, Value as GraphValue};
+use gabion::ir::{Graph, Value as GraphValue};
 use gabion::lower::{LowerOptions, lower_graph};
-use gabion::plan::{LoadError, StoredWeight};
-use gabion::tensor::{Bindings, DType, HostTensor, TensorType};
+use gabion::tensor::{DType, HostTensor};
 use serde_json::{Value, json};
 
 use super::engine_args::EngineArgs;
 use super::error::CliError;
 use super::output::{Output, table};
-use super::{Done, lower, model_arg};
+use super::{Done, lower};
+use subject::{Subject, Tensors};
 
 /// Words of `gabion verify`.
 #[derive(clap::Args)]
@@ -49,8 +48,6 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
-type Tensors = BTreeMap<String, HostTensor>;
-
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let engine = args.engine.engine()?;
     if args.layers == 0 || args.tokens == 0 {
@@ -61,8 +58,8 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let (graph, model) = lower::graph_of(&args.source, Some(args.layers), out)?;
     let ranges = ranges::check(&graph, &args.ranges)?;
     let subject = match model {
-        Some(path) => Subject::of_model(graph, &path, args, &ranges)?,
-        None => Subject::of_graph(graph, args, ranges)?,
+        Some(path) => Subject::of_model(graph, &path, args.seed, args.tokens, &ranges)?,
+        None => Subject::of_graph(graph, args.seed, ranges)?,
     };
     let rows = subject.compare(&engine, args.tolerance, out)?;
     let good = rows.iter().all(|row| row.parted.is_none());
@@ -107,130 +104,7 @@ impl Row {
     }
 }
 
-/// A graph with what it is evaluated on.
-struct Subject {
-    graph: Graph,
-    inputs: Tensors,
-    sizes: Bindings,
-    weights: Weights,
-}
-
-/// Random weights of a graph, or those of a model.
-enum Weights {
-    Random(Tensors),
-    Model(Checkpoint),
-}
-
-impl WeightSource for Weights {
-    fn weight(&self, name: &str, ty: &TensorType) -> Result<HostTensor, EvalError> {
-        match self {
-            Weights::Random(tensors) => WeightSource::weight(tensors, name, ty),
-            Weights::Model(checkpoint) => {
-                checkpoint.get(name).map_err(|error| EvalError::Binding {
-                    kind: "weight",
-                    name: name.to_owned(),
-                    problem: error.to_string(),
-                })
-            }
-        }
-    }
-}
-
-impl gabion::plan::WeightSource for Weights {
-    fn weight(&self, name: &str) -> Result<StoredWeight, LoadError> {
-        match self {
-            Weights::Random(tensors) => gabion::plan::WeightSource::weight(tensors, name),
-            Weights::Model(checkpoint) => gabion::plan::WeightSource::weight(
-                &gabion::CheckpointWeights::new(checkpoint),
-                name,
-            ),
-        }
-    }
-}
-
 impl Subject {
-    fn of_graph(
-        graph: Graph,
-        args: &Args,
-        ranges: BTreeMap<String, Range<i64>>,
-    ) -> anyhow::Result<Self> {
-        let options = SampleOptions {
-            ranges,
-            ..SampleOptions::default()
-        };
-        let samples = sample_inputs(&graph, args.seed, &options)?;
-        let (inputs, sizes) = (samples.inputs, samples.bindings);
-        Ok(Self {
-            graph,
-            inputs,
-            sizes,
-            weights: Weights::Random(samples.weights),
-        })
-    }
-
-    /// A few random tokens in the middle of a cache that holds random numbers; for an encoder, a
-    /// padded batch of two.
-    fn of_model(
-        graph: Graph,
-        path: &Path,
-        args: &Args,
-        ranges: &BTreeMap<String, Range<i64>>,
-    ) -> anyhow::Result<Self> {
-        let files = ModelFiles::open(path)?;
-        let field = |name: &str| {
-            files
-                .config()
-                .get(name)
-                .and_then(Value::as_u64)
-                .unwrap_or(1) as usize
-        };
-        let tokens = args.tokens.min(field("max_position_embeddings").max(1));
-        let before = if model_arg::is_encoder(&files) {
-            0
-        } else {
-            2.min(field("max_position_embeddings") - tokens)
-        };
-        let mut sizes = Bindings::new();
-        for (name, value) in [
-            ("tokens", tokens),
-            ("capacity", tokens + before),
-            ("batch", 2),
-            ("seq", tokens),
-        ] {
-            sizes.bind(name, value as i64)?;
-        }
-        let mut sampler = Sampler::new(args.seed);
-        let mut inputs = Tensors::new();
-        for input in graph.inputs() {
-            let ty = &graph.node(input.node).results[0];
-            let shape = ty.shape.eval(&sizes)?;
-            let tensor = match &*input.name {
-                name if ranges.contains_key(name) => {
-                    ranges::sample(&mut sampler, ty.dtype, &shape, &ranges[name])?
-                }
-                "position" => HostTensor::scalar(before as i64),
-                "mask" => {
-                    // The second text is one token shorter.
-                    let short = shape.iter().product::<usize>() - usize::from(tokens > 1);
-                    let mask: Vec<i64> = (0..shape.iter().product())
-                        .map(|i: usize| i64::from(i < short))
-                        .collect();
-                    HostTensor::from_slice(&shape, &mask)?
-                }
-                _ if ty.dtype.is_int() => sampler.indices(ty.dtype, &shape, field("vocab_size")),
-                _ => sampler.tensor_in(ty.dtype, &shape, -1.0, 1.0),
-            };
-            inputs.insert(input.name.to_string(), tensor);
-        }
-        let weights = Weights::Model(files.checkpoint().clone());
-        Ok(Self {
-            graph,
-            inputs,
-            sizes,
-            weights,
-        })
-    }
-
     fn compare(&self, engine: &Engine, tolerance: f64, out: &Output) -> anyhow::Result<Vec<Row>> {
         let options = LowerOptions {
             record: true,

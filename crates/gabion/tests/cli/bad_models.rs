@@ -104,11 +104,11 @@ fn safetensors_headers_that_lie_are_refused() {
     refused(&|h| h[NORM]["shape"] = json!([63]), &["256", "252"]);
     refused(
         &|h| h[NORM]["data_offsets"] = json!([begin + 256, begin]),
-        &[],
+        &["the end is before the begin"],
     );
     refused(
         &|h| h[NORM]["data_offsets"] = json!([begin, 1u64 << 50]),
-        &[],
+        &["..1125899906842624 of the data leave the file"],
     );
     refused(&|h| h[NORM]["data_offsets"] = json!([0, 256]), &["overlap"]);
     let text = header.to_string();
@@ -160,15 +160,24 @@ fn gguf_files_that_lie_are_refused() {
     };
     refused(&edited(&|b| b[0] = b'X'), &["not a GGUF file"]);
     refused(&edited(&|b| b[4] = 9), &["version 9"]);
-    refused(&edited(&|b| b[8..16].fill(0xff)), &[]);
-    refused(&edited(&|b| b[16..24].fill(0xff)), &[]);
+    refused(
+        &edited(&|b| b[8..16].fill(0xff)),
+        &["`the tensor table` claims 18446744073709551615 entries"],
+    );
+    refused(
+        &edited(&|b| b[16..24].fill(0xff)),
+        &["`the metadata` claims 18446744073709551615 entries"],
+    );
     // A tensor's record: name, rank, dims, type, offset.
     let name = b"output_norm.weight";
     let record = good.windows(name.len()).position(|w| w == name).unwrap() + name.len();
-    refused(&edited(&|b| b[record] = 200), &["output_norm.weight"]);
+    refused(
+        &edited(&|b| b[record] = 200),
+        &["tensor `output_norm.weight`: has 200 dims, at most 4 are allowed"],
+    );
     refused(
         &edited(&|b| b[record + 4..record + 12].fill(0x7f)),
-        &["output_norm.weight"],
+        &["tensor `output_norm.weight`: the size of F32[9187201950435737471] overflows"],
     );
     refused(
         &edited(&|b| b[record + 12] = 250),
@@ -176,14 +185,15 @@ fn gguf_files_that_lie_are_refused() {
     );
     refused(
         &edited(&|b| b[record + 16..record + 24].fill(0x7f)),
-        &["output_norm.weight"],
+        &["tensor `output_norm.weight`: offset 9187201950435737471 is not a multiple"],
     );
     // The same name again.
-    let other = b"token_embd.weight";
-    let mut renamed = good.clone();
-    let new_name = [&(other.len() as u64).to_le_bytes()[..], other].concat();
-    renamed.splice(record - name.len() - 8..record, new_name);
-    refused(&renamed, &["token_embd.weight"]);
+    let name = b"blk.0.attn_norm.weight";
+    let layer = good.windows(name.len()).position(|w| w == name).unwrap() + 4;
+    refused(
+        &edited(&|b| b[layer] = b'1'),
+        &["tensor `blk.1.attn_norm.weight`: the name appears twice in the file"],
+    );
 }
 
 #[test]
@@ -264,14 +274,27 @@ fn configs_that_lack_or_contradict_fields_are_refused() {
         &["`hidden_size`", "expected", "found"],
     );
     refused(
+        &|c| drop(c.insert("rms_norm_eps".into(), "NaN".into())),
+        &["`rms_norm_eps`: expected a positive number, found \"NaN\""],
+    );
+    refused(
+        &|c| drop(c.insert("vocab_size".into(), u32::MAX.into())),
+        &["`vocab_size`: expected a positive integer up to 2147483648, found 4294967295"],
+    );
+    refused(
         &|c| drop(c.insert("hidden_act".into(), "wobble".into())),
         &["hidden_act", "wobble", "silu"],
     );
     let folder = copied();
-    fs::write(folder.path().join("model/config.json"), "{").unwrap();
-    generate(folder.path(), "model").refused(&["config.json"]);
-    fs::remove_file(folder.path().join("model/config.json")).unwrap();
-    generate(folder.path(), "model").refused(&["config.json"]);
+    let config = folder.path().join("model/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, "{").unwrap();
+    generate(folder.path(), "model").refused(&["config.json: not valid JSON: EOF"]);
+    let twice = text.replacen('{', "{\"hidden_size\": 64,", 1);
+    fs::write(&config, twice).unwrap();
+    generate(folder.path(), "model").refused(&["config.json", "`hidden_size` appears twice"]);
+    fs::remove_file(&config).unwrap();
+    generate(folder.path(), "model").refused(&["config.json: cannot read"]);
 }
 
 #[test]

@@ -16,6 +16,19 @@ fn words_that_are_wrong_end_with_two() {
         &["generate", "--prompt-ids", "1,x"],
         &["`x` is no token id"],
     );
+    misused(
+        &["generate", "--prompt-ids", "-1"],
+        &["`-1` is no token id"],
+    );
+    misused(
+        &["generate", "--prompt-ids", "1,,2"],
+        &["`` is no token id: expected numbers such as"],
+    );
+    misused(
+        &["generate", "--prompt-ids", "4294967296"],
+        &["`4294967296` is no token id"],
+    );
+    misused(&["embed", "--token-ids", "-1"], &["`-1` is no token id"]);
     misused(&["generate", "hi", "--threads", "two"], &["--threads"]);
     misused(
         &["generate", "hi", "--target", "tpu"],

@@ -127,11 +127,18 @@ fn donated_inputs_may_be_given_or_begin_with_zeros() {
             .unwrap(),
         [0.0, 0.0, 7.0, 8.0]
     );
-    gabion(at, words).refused(&["capacity"]);
+    gabion(at, words).refused(&[
+        "input `cache`: its size has to be given",
+        "symbol `capacity`",
+        "has no value",
+    ]);
     // A position beyond the cache.
     inputs(at, &[x, ("position", HostTensor::scalar(2i64))]);
-    gabion(at, words.iter().copied().chain(["--size", "capacity=2"]))
-        .refused(&["x.safetensors", "2"]);
+    gabion(at, words.iter().copied().chain(["--size", "capacity=2"])).refused(&[
+        "x.safetensors: ",
+        "cache_append",
+        "2 is outside 0..2",
+    ]);
 }
 
 #[test]

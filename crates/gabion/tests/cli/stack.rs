@@ -383,6 +383,13 @@ fn tensors_that_are_left_are_reported_alike_in_both_modes() {
             "warning: w.safetensors: under the root the layer does not read o_proj.bias (the nearest name that it reads is {own}.weight)\n"
         );
         assert_eq!(ran.stderr, said);
+        let many: Vec<String> = (10..20).map(|i| format!("m{i}.bias")).collect();
+        write(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = gabion(at, words).stderr;
+        assert!(
+            said.contains(" m17.bias (") && said.ends_with("), and 2 more\n"),
+            "{said}"
+        );
         for other in ["q_proj.scale", "qkv_proj.scale"] {
             write(&[other]);
             let said = format!("{other} [1] of F32");
