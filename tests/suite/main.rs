@@ -12,6 +12,7 @@ mod ir_eval;
 mod ir_hash;
 mod ir_json;
 mod ir_laws;
+mod ir_samples;
 mod ir_text;
 mod ir_verify;
 mod models;

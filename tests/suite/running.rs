@@ -193,7 +193,7 @@ pub(crate) fn same_bits(found: &Tensors, expected: &Tensors) -> Result<(), Strin
 }
 
 /// Samples of a graph whose symbols and inputs bear the names that models use: a cache has room
-/// for what is appended, ids are in the smallest vocabulary, a mask is 0 or 1.
+/// for what is appended, a mask is 0 or 1.
 pub(crate) fn samples_of(graph: &Graph, seed: u64) -> Result<Samples, String> {
     let mut options = SampleOptions::default();
     let mentions = |name: &str| {
@@ -214,9 +214,10 @@ pub(crate) fn samples_of(graph: &Graph, seed: u64) -> Result<Samples, String> {
             options.symbols.insert(name.to_owned(), value);
         }
     }
-    options.ranges.insert("position".to_owned(), 0..6);
-    options.ranges.insert("ids".to_owned(), 0..16);
-    options.ranges.insert("mask".to_owned(), 0..2);
+    let masks = graph.inputs().iter().filter(|i| &*i.name == "mask");
+    for mask in masks.filter(|i| graph.node(i.node).results[0].dtype.is_int()) {
+        options.ranges.insert(mask.name.to_string(), 0..2);
+    }
     sample_inputs(graph, seed, &options)
         .or_else(|_| {
             // The graph relates its symbols in a way that these sizes break: any will do.

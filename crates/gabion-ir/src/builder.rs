@@ -17,6 +17,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::graph::{Graph, Node, NodeId, SourceLoc, Value};
 use crate::op::InferCx;
 use crate::ops::{Constant, Input, Op, Weight};
+use crate::text::quoted;
 
 /// The node id of a value that a wrong call made.
 const POISON: NodeId = NodeId(u32::MAX);
@@ -119,7 +120,13 @@ impl Builder {
     #[track_caller]
     fn add_input(&self, name: &str, ty: TensorType, donated: bool) -> TensorValue<'_> {
         if !is_identifier(name) {
-            return self.poison("input", format!("`{name}` is no name: use letters, digits, `_`, `.`, `-`, not starting with a digit"));
+            return self.poison(
+                "input",
+                format!(
+                    "{} is no name: use letters, digits, `_`, `.`, `-`, not starting with a digit",
+                    quoted(name)
+                ),
+            );
         }
         if self
             .state
@@ -221,7 +228,7 @@ impl Builder {
             if !std::ptr::eq(value.builder, self) {
                 Some("the value belongs to another graph".to_owned())
             } else if !is_identifier(name) {
-                Some(format!("`{name}` is no name"))
+                Some(format!("{} is no name", quoted(name)))
             } else if state.graph.outputs().iter().any(|o| &*o.name == name) {
                 Some(format!("`{name}` is declared twice"))
             } else {

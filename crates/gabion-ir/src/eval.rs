@@ -6,6 +6,7 @@
 
 mod bind;
 pub mod samples;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

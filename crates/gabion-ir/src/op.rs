@@ -291,7 +291,7 @@ pub enum EvalError {
     #[error(transparent)]
     Guard(#[from] gabion_tensor::GuardError),
     /// The weight, input or output named here is wrong or absent.
-    #[error("{kind} `{name}`: {problem}")]
+    #[error("{kind} {}: {problem}", crate::text::quoted(.name))]
     Binding {
         /// "input", "weight" or "output".
         kind: &'static str,

@@ -49,7 +49,10 @@ impl Sampler {
 
     /// An integer in `low..=high`.
     pub fn int(&mut self, low: i64, high: i64) -> i64 {
-        low + (self.bits() % (high - low + 1) as u64) as i64
+        let bits = self.bits();
+        // 0 for the range of all i64.
+        let n = (high.wrapping_sub(low) as u64).wrapping_add(1);
+        low.wrapping_add(bits.checked_rem(n).unwrap_or(bits) as i64)
     }
 
     /// A size in `low..=high`.

@@ -43,6 +43,15 @@ pub use print::Names;
 pub(crate) use nearest::nearest;
 pub(crate) use place::{Stated, place};
 
+/// A name in a message: in backticks, which would show nothing of an empty one.
+pub(crate) fn quoted(name: &str) -> String {
+    if name.is_empty() {
+        "\"\"".to_owned()
+    } else {
+        format!("`{name}`")
+    }
+}
+
 impl Graph {
     /// The canonical text form; it depends on structure alone, never on ids or history.
     pub fn to_text(&self) -> String {

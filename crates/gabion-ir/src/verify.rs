@@ -29,8 +29,8 @@ use crate::builder::is_identifier;
 use crate::graph::{Graph, NodeId, Value};
 use crate::op::InferCx;
 use crate::ops::Op;
-use crate::text::Names;
 use crate::text::print::node_text;
+use crate::text::{Names, quoted};
 
 /// One thing that is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,7 +289,10 @@ impl Check<'_> {
                 }
             }
             if !is_identifier(&input.name) {
-                self.graph_error(format!("input `{}`: expected an identifier", input.name));
+                self.graph_error(format!(
+                    "input {}: expected an identifier",
+                    quoted(&input.name)
+                ));
             }
             if !declared.insert(input.node) || !names.insert(input.name.clone()) {
                 self.graph_error(format!("input `{}` is declared twice", input.name));
@@ -321,7 +324,10 @@ impl Check<'_> {
                 ));
             }
             if !is_identifier(&output.name) {
-                self.graph_error(format!("output `{}`: expected an identifier", output.name));
+                self.graph_error(format!(
+                    "output {}: expected an identifier",
+                    quoted(&output.name)
+                ));
             }
             if !names.insert(output.name.clone()) {
                 self.graph_error(format!("output `{}` is declared twice", output.name));
@@ -334,7 +340,10 @@ impl Check<'_> {
         for id in self.graph.node_ids() {
             for name in self.graph.node(id).names.iter().flatten() {
                 if !is_identifier(name) {
-                    self.node_error(id, format!("value name `{name}`: expected an identifier"));
+                    self.node_error(
+                        id,
+                        format!("value name {}: expected an identifier", quoted(name)),
+                    );
                 }
                 if !names.insert(name.clone()) {
                     self.node_error(id, format!("value name `{name}` is used twice"));
@@ -349,7 +358,8 @@ impl Check<'_> {
             if let Some(&first) = seen.get(&name) {
                 let other = self.graph.value_type(Value::new(first, 0)).clone();
                 let message = format!(
-                    "weight `{name}`: expected one node, found another of type {other} (this: {ty})"
+                    "weight {}: expected one node, found another of type {other} (this: {ty})",
+                    quoted(&name)
                 );
                 self.node_error(id, message);
             } else {

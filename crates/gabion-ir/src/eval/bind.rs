@@ -9,6 +9,7 @@ use super::{WeightSource, input_names};
 use crate::graph::Graph;
 use crate::op::EvalError;
 use crate::ops::Op;
+use crate::text::quoted;
 
 pub(super) fn wrong(kind: &'static str, name: &str, problem: String) -> EvalError {
     EvalError::Binding {
@@ -66,6 +67,23 @@ pub(super) fn check_shape(
     }
 }
 
+/// The graph has an input of this name.
+pub(super) fn known_input(graph: &Graph, name: &str) -> Result<(), EvalError> {
+    let names = input_names(graph);
+    if names.iter().any(|n| **n == *name) {
+        return Ok(());
+    }
+    let hint = match crate::text::nearest(name, names.iter().map(|n| &**n)) {
+        Some(near) => format!("; the nearest name is `{near}`"),
+        None => format!("; the inputs are {}", names.join(", ")),
+    };
+    Err(wrong(
+        "input",
+        name,
+        format!("the graph has no such input{hint}"),
+    ))
+}
+
 /// The input of this name.
 pub(super) fn input<'t>(
     name: &str,
@@ -97,21 +115,9 @@ pub(super) fn bind(
     weights: &dyn WeightSource,
     given: &Bindings,
 ) -> Result<Bindings, EvalError> {
-    let names = input_names(graph);
-    for name in inputs.keys() {
-        if !names.iter().any(|n| **n == **name) {
-            let near = crate::text::nearest(name, names.iter().map(|n| &**n));
-            let hint = match near {
-                Some(near) => format!("; the nearest name is `{near}`"),
-                None => format!("; the inputs are {}", names.join(", ")),
-            };
-            return Err(wrong(
-                "input",
-                name,
-                format!("the graph has no such input{hint}"),
-            ));
-        }
-    }
+    inputs
+        .keys()
+        .try_for_each(|name| known_input(graph, name))?;
     let mut tensors = Vec::new();
     for declared in graph.inputs() {
         let ty = &graph.node(declared.node).results[0];
@@ -228,7 +234,7 @@ fn bind_symbols(
         let Some(symbol) = dim.as_symbol() else {
             continue;
         };
-        let here = format!("axis {axis} of {} `{}`", bound.kind, bound.name);
+        let here = format!("axis {axis} of {} {}", bound.kind, quoted(bound.name));
         match origins.get(symbol) {
             Some(origin) if origin.size != size => {
                 let problem = format!(

@@ -55,7 +55,7 @@ impl Attention {
     }
 
     /// The number of the operand `position`.
-    fn position_operand(&self) -> usize {
+    pub(crate) fn position_operand(&self) -> usize {
         3 + usize::from(self.mask)
     }
 }

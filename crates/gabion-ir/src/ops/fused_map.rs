@@ -18,7 +18,7 @@ pub struct FusedMap {
 }
 
 /// The operator that one instruction stands for.
-fn instruction_op(instr: &MapInstr) -> Result<Op, TypeError> {
+pub(crate) fn instruction_op(instr: &MapInstr) -> Result<Op, TypeError> {
     Ok(match &instr.op {
         MapOp::Unary(func) => Unary { func: *func }.into(),
         MapOp::Binary(func) => Binary { func: *func }.into(),

@@ -25,7 +25,7 @@ pub struct Input {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weight {
-    /// The full name in the checkpoint.
+    /// The full name in the checkpoint; not empty.
     pub name: Arc<str>,
 }
 
@@ -67,6 +67,9 @@ impl OpDef for Weight {
     const NAME: &'static str = "weight";
 
     fn infer(&self, args: &[TensorType], cx: &mut InferCx<'_>) -> Result<Results, TypeError> {
+        if self.name.is_empty() {
+            return Err(TypeError::new("a weight needs a name, found \"\""));
+        }
         declared(Self::NAME, args, cx)
     }
 

@@ -51,7 +51,7 @@ impl<'g> Operand<'g> for f64 {
 }
 
 /// The largest magnitude up to which a float dtype holds every integer.
-fn exact_up_to(dtype: DType) -> u64 {
+pub(crate) fn exact_up_to(dtype: DType) -> u64 {
     match dtype {
         DType::BF16 => 1 << 8,
         DType::F16 => 1 << 11,

@@ -62,7 +62,9 @@ impl fmt::Display for PlaceError {
             } => {
                 write!(f, "result {result}: expected {inferred}, found {stated}")
             }
-            PlaceError::Weight { name, .. } => write!(f, "weight `{name}` is declared twice"),
+            PlaceError::Weight { name, .. } => {
+                write!(f, "weight {} is declared twice", crate::text::quoted(name))
+            }
         }
     }
 }

@@ -24,9 +24,14 @@ impl<'t> Parser<'t> {
         }
         self.expect('(', "`(` and the result types")?;
         self.comma_separated(')', |p| {
-            let (ty, span) = p.ty()?;
-            p.returns.push((Some(ty), span));
-            Ok(())
+            let (_, start) = p.lex.peek();
+            let ty = p.ty();
+            // A wrong type counts, so that the number of outputs is not called wrong as well.
+            p.returns.push(match &ty {
+                Ok((ty, span)) => (Some(ty.clone()), span.clone()),
+                Err(Stop) => (None, start),
+            });
+            ty.map(|_| ())
         })?;
         if self.take(Token::Word("where")) {
             loop {
@@ -104,10 +109,12 @@ impl<'t> Parser<'t> {
                 "the second",
             );
         }
+        // One name, one message.
+        let again = taken && self.defined.contains_key(printed);
         let ty = self
             .expect(':', "`:` and the input's type")
             .and_then(|_| self.ty());
-        let value = match ty {
+        let (value, outcome) = match ty {
             Ok((ty, _)) if !taken => {
                 let op = Input {
                     name: name.into(),
@@ -121,18 +128,17 @@ impl<'t> Parser<'t> {
                     types,
                     scope: None,
                 };
-                self.place(&[], stated, &at, &at)
+                (self.place(&[], stated, &at, &at), Ok(()))
             }
-            Ok(_) => None,
-            Err(Stop) => {
-                self.define(printed, None, &at);
-                return Err(Stop);
-            }
+            Ok(_) => (None, Ok(())),
+            Err(Stop) => (None, Err(Stop)),
         };
         if let Some(value) = value {
             self.graph.push_input(name, value.node);
         }
-        self.define(printed, value, &at);
-        Ok(())
+        if !again {
+            self.define(printed, value, &at);
+        }
+        outcome
     }
 }
