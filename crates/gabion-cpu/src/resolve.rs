@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gabion_plan::{Place, Plan, RunError, Source, View};
+use gabion_plan::{Buffer, Kernel, Place, Plan, PlanOutput, RunError, Source, Step, View};
 use gabion_tensor::{Bindings, DType, Dim};
 use smallvec::SmallVec;
 
@@ -90,7 +90,7 @@ impl Resolver<'_> {
             Source::Buffer(id) => id.0 as usize,
             Source::Weight(id) => match self.model.weights.get(id.0 as usize) {
                 Some(LoadedWeight::Dense(_)) => weight_base(plan, id.0 as usize),
-                _ => return Ok(None),
+                Some(LoadedWeight::Tiles(_)) | None => return Ok(None),
             },
         };
         let wrong = |problem: String| {
@@ -101,45 +101,7 @@ impl Resolver<'_> {
                 "a view of memory {base} that is not there"
             )));
         }
-        let dtype = plan.dtype(view);
-        let block = dtype.block_elems();
-        let mut shape = Sizes::new();
-        let mut strides = Strides::new();
-        for (dim, stride) in view.shape.iter().zip(&view.strides) {
-            shape.push(size(dim, self.bindings)?);
-            strides.push(stride.eval(self.bindings)? as isize);
-        }
-        let mut offset = view.offset.eval(self.bindings)? as isize;
-        if block > 1 {
-            // In blocks: they lie along the last axis and are never cut.
-            let last = shape
-                .len()
-                .checked_sub(1)
-                .ok_or_else(|| wrong(format!("a scalar of {dtype}")))?;
-            let whole = |x: isize| x % block as isize == 0;
-            if !whole(shape[last] as isize)
-                || strides[last] != 1
-                || !whole(offset)
-                || !strides[..last].iter().all(|&s| whole(s))
-            {
-                return Err(wrong(format!(
-                    "shape {shape:?}, strides {strides:?} and offset {offset} cut blocks of {block}"
-                )));
-            }
-            shape[last] /= block;
-            strides[..last]
-                .iter_mut()
-                .for_each(|s| *s /= block as isize);
-            offset /= block as isize;
-        }
-        let placed = Placed {
-            base,
-            dtype,
-            unit: dtype.block_bytes(),
-            offset,
-            shape,
-            strides,
-        };
+        let placed = self.numbers(base, view, &wrong)?;
         let range = placed.unit_range();
         let units = self.base_bytes[base] / placed.unit.max(1);
         if !range.is_empty() && (range.start < 0 || range.end as usize > units) {
@@ -149,6 +111,34 @@ impl Resolver<'_> {
             )));
         }
         Ok(Some(placed))
+    }
+
+    /// A view's numbers, in blocks where its dtype has them.
+    fn numbers(
+        &self,
+        base: usize,
+        view: &View,
+        wrong: &dyn Fn(String) -> RunError,
+    ) -> Result<Placed, RunError> {
+        let dtype = self.model.plan.dtype(view);
+        let mut shape = Sizes::new();
+        let mut strides = Strides::new();
+        for (dim, stride) in view.shape.iter().zip(&view.strides) {
+            shape.push(size(dim, self.bindings)?);
+            strides.push(stride.eval(self.bindings)? as isize);
+        }
+        let mut placed = Placed {
+            base,
+            dtype,
+            unit: dtype.block_bytes(),
+            offset: view.offset.eval(self.bindings)? as isize,
+            shape,
+            strides,
+        };
+        if dtype.block_elems() > 1 {
+            in_blocks(&mut placed).map_err(wrong)?;
+        }
+        Ok(placed)
     }
 
     fn base_name(&self, base: usize) -> &str {
@@ -163,6 +153,33 @@ impl Resolver<'_> {
     }
 }
 
+/// Shape, strides and offset of elements as those of blocks, which lie along the last axis and are
+/// never cut; else what is wrong.
+fn in_blocks(placed: &mut Placed) -> Result<(), String> {
+    let block = placed.dtype.block_elems();
+    let (shape, strides, offset) = (&mut placed.shape, &mut placed.strides, &mut placed.offset);
+    let last = shape
+        .len()
+        .checked_sub(1)
+        .ok_or_else(|| format!("a scalar of {}", placed.dtype))?;
+    let whole = |x: isize| x % block as isize == 0;
+    if !whole(shape[last] as isize)
+        || strides[last] != 1
+        || !whole(*offset)
+        || !strides[..last].iter().all(|&s| whole(s))
+    {
+        return Err(format!(
+            "shape {shape:?}, strides {strides:?} and offset {offset} cut blocks of {block}"
+        ));
+    }
+    shape[last] /= block;
+    strides[..last]
+        .iter_mut()
+        .for_each(|s| *s /= block as isize);
+    *offset /= block as isize;
+    Ok(())
+}
+
 /// Resolves a plan.
 ///
 /// # Errors
@@ -173,11 +190,76 @@ pub(crate) fn resolve(
     key: Vec<usize>,
 ) -> Result<Resolved, RunError> {
     let plan = &model.plan;
-    let mut arena_bytes = 0;
-    let mut arena_offsets = vec![None; plan.buffers.len()];
-    let mut memory = MemoryMap::default();
-    let mut base_bytes = Vec::new();
-    for (index, buffer) in plan.buffers.iter().enumerate() {
+    let bases = Bases::of(plan, bindings)?;
+    let mut assembly = Assembly {
+        resolver: Resolver {
+            model,
+            bindings,
+            base_bytes: bases.bytes,
+        },
+        memory: bases.memory,
+        resolved: Resolved {
+            key,
+            arena_bytes: bases.arena_bytes,
+            arena_offsets: bases.arena_offsets,
+            steps: Vec::with_capacity(plan.steps.len()),
+            outputs: Vec::with_capacity(plan.outputs.len()),
+            scratch: 0,
+            shared_scratch: 0,
+            matmul_rows: 0,
+        },
+        touches: Vec::with_capacity(plan.steps.len()),
+    };
+    for (index, step) in plan.steps.iter().enumerate() {
+        assembly.step(index, step)?;
+    }
+    for (index, output) in plan.outputs.iter().enumerate() {
+        assembly.output(index, output)?;
+    }
+    let Assembly {
+        mut resolved,
+        touches,
+        ..
+    } = assembly;
+    for (ready, barrier) in resolved.steps.iter_mut().zip(barriers(&touches)) {
+        ready.barrier = barrier;
+    }
+    Ok(resolved)
+}
+
+/// Where the memories of a plan are, and how large.
+#[derive(Default)]
+struct Bases {
+    memory: MemoryMap,
+    bytes: Vec<usize>,
+    arena_bytes: usize,
+    arena_offsets: Vec<Option<usize>>,
+}
+
+impl Bases {
+    /// Buffers, then weights, then copies of outputs, which are as large as need be.
+    fn of(plan: &Plan, bindings: &Bindings) -> Result<Bases, RunError> {
+        let mut bases = Bases::default();
+        for buffer in &plan.buffers {
+            bases.buffer(buffer, bindings)?;
+        }
+        for weight in &plan.weights {
+            let shape = weight.ty.shape.as_fixed();
+            let bytes = shape.and_then(|shape| weight.ty.dtype.bytes_for(&shape));
+            bases.push(Space::Fixed, 0, bytes.unwrap_or(0));
+        }
+        for index in 0..plan.outputs.len() {
+            bases.push(Space::Output(index), 0, usize::MAX);
+        }
+        Ok(bases)
+    }
+
+    fn push(&mut self, space: Space, offset: usize, bytes: usize) {
+        self.memory.places.push((space, offset));
+        self.bytes.push(bytes);
+    }
+
+    fn buffer(&mut self, buffer: &Buffer, bindings: &Bindings) -> Result<(), RunError> {
         let elements = size(&buffer.elements, bindings)?;
         let too_large = || {
             RunError::Executor(format!(
@@ -186,12 +268,11 @@ pub(crate) fn resolve(
             ))
         };
         let bytes = bytes_of(buffer.dtype, elements).ok_or_else(too_large)?;
-        base_bytes.push(bytes);
-        memory.places.push(match &buffer.place {
-            Place::Input(input) => (Space::Input(*input), 0),
+        let mut arena_offset = None;
+        match &buffer.place {
+            Place::Input(input) => self.push(Space::Input(*input), 0, bytes),
             Place::Constant(data) => {
-                base_bytes[index] = bytes.min(data.0.bytes().len());
-                (Space::Fixed, 0)
+                self.push(Space::Fixed, 0, bytes.min(data.0.bytes().len()));
             }
             Place::Arena { offset, .. } => {
                 let offset = size(offset, bindings)?;
@@ -201,211 +282,180 @@ pub(crate) fn resolve(
                         buffer.name
                     )));
                 }
-                arena_bytes = arena_bytes.max(offset.checked_add(bytes).ok_or_else(too_large)?);
-                arena_offsets[index] = Some(offset);
-                (Space::Arena, offset)
+                let end = offset.checked_add(bytes).ok_or_else(too_large)?;
+                self.arena_bytes = self.arena_bytes.max(end);
+                arena_offset = Some(offset);
+                self.push(Space::Arena, offset, bytes);
             }
-        });
+        }
+        self.arena_offsets.push(arena_offset);
+        Ok(())
     }
-    for weight in &plan.weights {
-        memory.places.push((Space::Fixed, 0));
-        let shape = weight.ty.shape.as_fixed();
-        base_bytes.push(
-            shape
-                .and_then(|shape| weight.ty.dtype.bytes_for(&shape))
-                .unwrap_or(0),
-        );
+}
+
+/// A plan whose steps are being prepared.
+struct Assembly<'a> {
+    resolver: Resolver<'a>,
+    memory: MemoryMap,
+    resolved: Resolved,
+    /// What each step touches.
+    touches: Vec<Touch>,
+}
+
+impl Assembly<'_> {
+    /// A write's numbers: it is in memory that may be written.
+    fn place_write(&self, index: usize, step: &Step, view: &View) -> Result<Placed, RunError> {
+        self.resolver
+            .place(view)?
+            .filter(|placed| self.memory.places[placed.base].0 != Space::Fixed)
+            .ok_or_else(|| {
+                RunError::Executor(format!(
+                    "step {index} `{}` writes {:?}",
+                    step.kernel.name(),
+                    view.source
+                ))
+            })
     }
-    for index in 0..plan.outputs.len() {
-        memory.places.push((Space::Output(index), 0));
-        base_bytes.push(usize::MAX);
-    }
-    let resolver = Resolver {
-        model,
-        bindings,
-        base_bytes,
-    };
-    let mut resolved = Resolved {
-        key,
-        arena_bytes,
-        arena_offsets,
-        steps: Vec::with_capacity(plan.steps.len()),
-        outputs: Vec::with_capacity(plan.outputs.len()),
-        scratch: 0,
-        shared_scratch: 0,
-        matmul_rows: 0,
-    };
-    let mut touches = Vec::with_capacity(plan.steps.len());
-    for (index, plan_step) in plan.steps.iter().enumerate() {
+
+    fn step(&mut self, index: usize, plan_step: &Step) -> Result<(), RunError> {
         let reads: Vec<Option<Placed>> = plan_step
             .reads
             .iter()
-            .map(|view| resolver.place(view))
+            .map(|view| self.resolver.place(view))
             .collect::<Result<_, _>>()?;
-        let writes = plan_step
+        let writes: Vec<Placed> = plan_step
             .writes
             .iter()
-            .map(|view| {
-                resolver
-                    .place(view)?
-                    .filter(|placed| memory.places[placed.base].0 != Space::Fixed)
-                    .ok_or_else(|| {
-                        RunError::Executor(format!(
-                            "step {index} `{}` writes {:?}",
-                            plan_step.kernel.name(),
-                            view.source
-                        ))
-                    })
-            })
-            .collect::<Result<Vec<Placed>, _>>()?;
+            .map(|view| self.place_write(index, plan_step, view))
+            .collect::<Result<_, _>>()?;
         let scope = if plan_step.scope.is_empty() {
             String::new()
         } else {
             format!(" ({})", plan_step.scope)
         };
         let name: Arc<str> = format!("step {index} `{}`{scope}", plan_step.kernel.name()).into();
+        let model = self.resolver.model;
         let prepared = step::prepare(&Prepare {
-            memory: &memory,
+            memory: &self.memory,
             weights: &model.weights,
-            bindings,
+            bindings: self.resolver.bindings,
             threads: model.team.threads(),
             step: plan_step,
             reads: &reads,
             writes: &writes,
             name: &name,
         })?;
-        if let gabion_plan::Kernel::Matmul(_) = &plan_step.kernel
+        if let Kernel::Matmul(_) = &plan_step.kernel
             && let Some(Some(x)) = reads.first()
         {
             let rows = x.shape[..x.shape.len() - 1].iter().product();
-            resolved.matmul_rows = resolved.matmul_rows.max(rows);
+            self.resolved.matmul_rows = self.resolved.matmul_rows.max(rows);
         }
-        let extents = |list: &[&Placed]| list.iter().map(|placed| memory.extent(placed)).collect();
+        let extent = |placed: &Placed| self.memory.extent(placed);
         let touch = Touch {
-            reads: extents(&reads.iter().flatten().collect::<Vec<_>>()),
-            writes: extents(&writes.iter().collect::<Vec<_>>()),
+            reads: reads.iter().flatten().map(extent).collect(),
+            writes: writes.iter().map(extent).collect(),
             alone: false,
         };
-        push(&mut resolved, &mut touches, prepared, touch, name);
+        self.push(prepared, touch, name);
+        Ok(())
     }
-    for (index, output) in plan.outputs.iter().enumerate() {
-        push_output(
-            &mut resolved,
-            &mut touches,
-            &resolver,
-            &memory,
-            index,
-            output,
-        )?;
-    }
-    for (ready, barrier) in resolved.steps.iter_mut().zip(barriers(&touches)) {
-        ready.barrier = barrier;
-    }
-    Ok(resolved)
-}
 
-fn push(
-    resolved: &mut Resolved,
-    touches: &mut Vec<Touch>,
-    step: Box<dyn PreparedStep>,
-    mut touch: Touch,
-    name: Arc<str>,
-) {
-    let shared = step.shared_scratch();
-    if shared > 0 {
-        touch.writes.push(Extent::new(Space::Scratch, 0..shared));
+    fn push(&mut self, step: Box<dyn PreparedStep>, mut touch: Touch, name: Arc<str>) {
+        let resolved = &mut self.resolved;
+        let shared = step.shared_scratch();
+        if shared > 0 {
+            touch.writes.push(Extent::new(Space::Scratch, 0..shared));
+        }
+        touch.alone = step.cost() < SMALL && !step.has_barriers();
+        resolved.scratch = resolved.scratch.max(step.scratch());
+        resolved.shared_scratch = resolved.shared_scratch.max(shared);
+        resolved.steps.push(Ready {
+            step,
+            barrier: false,
+            alone: touch.alone,
+            name,
+        });
+        self.touches.push(touch);
     }
-    touch.alone = step.cost() < SMALL && !step.has_barriers();
-    resolved.scratch = resolved.scratch.max(step.scratch());
-    resolved.shared_scratch = resolved.shared_scratch.max(shared);
-    resolved.steps.push(Ready {
-        step,
-        barrier: false,
-        alone: touch.alone,
-        name,
-    });
-    touches.push(touch);
-}
 
-/// An output: in place if its bytes are row-major and stay after the run, else copied by a last
-/// step.
-fn push_output(
-    resolved: &mut Resolved,
-    touches: &mut Vec<Touch>,
-    resolver: &Resolver<'_>,
-    memory: &MemoryMap,
-    index: usize,
-    output: &gabion_plan::PlanOutput,
-) -> Result<(), RunError> {
-    let plan = &resolver.model.plan;
-    let placed = resolver
-        .place(&output.view)?
-        .ok_or_else(|| RunError::Output {
-            index,
-            problem: "it is a weight in tiles".to_owned(),
-        })?;
-    let shape = output
-        .ty
-        .shape
-        .eval(resolver.bindings)
-        .map_err(|e| RunError::Output {
-            index,
-            problem: e.to_string(),
-        })?;
-    let seen: Vec<usize> = output
-        .view
-        .shape
-        .iter()
-        .map(|dim| size(dim, resolver.bindings))
-        .collect::<Result<_, _>>()?;
-    let bytes = output.ty.dtype.bytes_for(&shape);
-    let bytes = bytes
-        .filter(|_| shape[..] == seen[..] && placed.dtype == output.ty.dtype)
-        .ok_or_else(|| RunError::Output {
-            index,
-            problem: format!(
+    /// An output: in place if its bytes are row-major and stay after the run, else copied by a last
+    /// step.
+    fn output(&mut self, index: usize, output: &PlanOutput) -> Result<(), RunError> {
+        let plan = &self.resolver.model.plan;
+        let (placed, mut ready) = self.output_in_place(index, output)?;
+        let callers = matches!(
+            self.memory.places[placed.base].0,
+            Space::Input(input) if !plan.inputs[input].donated
+        );
+        ready.copied = callers || !placed.is_contiguous();
+        if ready.copied {
+            let base = output_base(plan, index);
+            let target = row_major_at(base, &placed);
+            (ready.base, ready.start) = (base, 0);
+            let touch = Touch {
+                reads: vec![self.memory.extent(&placed)],
+                writes: vec![self.memory.extent(&target)],
+                alone: false,
+            };
+            let name: Arc<str> = format!("copy of output `{}`", output.name).into();
+            self.push(Box::new(CopyStep::new(&placed, &target)), touch, name);
+        }
+        self.resolved.outputs.push(ready);
+        Ok(())
+    }
+
+    /// An output where its view is.
+    fn output_in_place(
+        &self,
+        index: usize,
+        output: &PlanOutput,
+    ) -> Result<(Placed, ReadyOutput), RunError> {
+        let wrong = |problem: String| RunError::Output { index, problem };
+        let placed = self
+            .resolver
+            .place(&output.view)?
+            .ok_or_else(|| wrong("it is a weight in tiles".to_owned()))?;
+        let bindings = self.resolver.bindings;
+        let shape = output
+            .ty
+            .shape
+            .eval(bindings)
+            .map_err(|e| wrong(e.to_string()))?;
+        let dims = output.view.shape.iter();
+        let seen: Vec<usize> = dims
+            .map(|dim| size(dim, bindings))
+            .collect::<Result<_, _>>()?;
+        let fits = shape[..] == seen[..] && placed.dtype == output.ty.dtype;
+        let bytes = output.ty.dtype.bytes_for(&shape).filter(|_| fits);
+        let bytes = bytes.ok_or_else(|| {
+            wrong(format!(
                 "{} is expected, the view is {}{seen:?}",
                 output.ty, placed.dtype
-            ),
+            ))
         })?;
-    let callers =
-        matches!(memory.places[placed.base].0, Space::Input(input) if !plan.inputs[input].donated);
-    let copied = callers || !placed.is_contiguous();
-    let mut ready = ReadyOutput {
-        dtype: output.ty.dtype,
-        shape,
-        bytes,
-        base: placed.base,
-        start: placed.offset.max(0) as usize * placed.unit,
-        copied,
-    };
-    if copied {
-        let base = output_base(plan, index);
-        let mut strides = Strides::from_elem(1, placed.shape.len());
-        for axis in (1..placed.shape.len()).rev() {
-            strides[axis - 1] = strides[axis] * placed.shape[axis] as isize;
-        }
-        let target = Placed {
-            base,
-            offset: 0,
-            strides,
-            ..placed.clone()
+        let ready = ReadyOutput {
+            dtype: output.ty.dtype,
+            shape,
+            bytes,
+            base: placed.base,
+            start: placed.offset.max(0) as usize * placed.unit,
+            copied: false,
         };
-        (ready.base, ready.start) = (base, 0);
-        let touch = Touch {
-            reads: vec![memory.extent(&placed)],
-            writes: vec![memory.extent(&target)],
-            alone: false,
-        };
-        let name: Arc<str> = format!("copy of output `{}`", output.name).into();
-        push(
-            resolved,
-            touches,
-            Box::new(CopyStep::new(&placed, &target)),
-            touch,
-            name,
-        );
+        Ok((placed, ready))
     }
-    resolved.outputs.push(ready);
-    Ok(())
+}
+
+/// The same elements row-major from the start of `base`.
+fn row_major_at(base: usize, placed: &Placed) -> Placed {
+    let mut strides = Strides::from_elem(1, placed.shape.len());
+    for axis in (1..placed.shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * placed.shape[axis] as isize;
+    }
+    Placed {
+        base,
+        offset: 0,
+        strides,
+        ..placed.clone()
+    }
 }

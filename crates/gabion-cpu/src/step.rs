@@ -6,6 +6,7 @@
 mod arg_reduce;
 mod attention;
 mod batch_matmul;
+mod batched;
 mod cache_append;
 mod convert;
 mod copy;

@@ -128,6 +128,31 @@ impl Kernel {
             Kernel::Fill { .. } => "fill",
         }
     }
+
+    /// The symbolic numbers among its attributes.
+    pub fn dims(&self) -> Vec<&Dim> {
+        match self {
+            Kernel::Range { start, step } => vec![start, step],
+            Kernel::Matmul(_)
+            | Kernel::BatchMatmul(_)
+            | Kernel::Map(_)
+            | Kernel::Reduce { .. }
+            | Kernel::ArgReduce { .. }
+            | Kernel::TopK { .. }
+            | Kernel::CumSum { .. }
+            | Kernel::Softmax { .. }
+            | Kernel::Norm(_)
+            | Kernel::Rope { .. }
+            | Kernel::Attention(_)
+            | Kernel::Gather { .. }
+            | Kernel::GatherElements { .. }
+            | Kernel::Scatter { .. }
+            | Kernel::CacheAppend { .. }
+            | Kernel::Copy
+            | Kernel::Convert
+            | Kernel::Fill { .. } => Vec::new(),
+        }
+    }
 }
 
 /// `y = epilogue(norm(x) * weight^T)`, one write per segment output.

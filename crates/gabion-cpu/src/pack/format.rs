@@ -97,7 +97,13 @@ impl WeightFormat {
     pub const fn tile_bytes(self, k: usize) -> Option<usize> {
         let k = match self {
             WeightFormat::Bf16 => k.next_multiple_of(2),
-            _ => k,
+            WeightFormat::F32
+            | WeightFormat::F16
+            | WeightFormat::Q4_0
+            | WeightFormat::Q4_1
+            | WeightFormat::Q5_0
+            | WeightFormat::Q5_1
+            | WeightFormat::Q8_0 => k,
         };
         match self.row_bytes(k) {
             Some(bytes) => bytes.checked_mul(TILE),

@@ -59,7 +59,11 @@ impl Places {
             WeightFormat::Q4_1 => (true, false),
             WeightFormat::Q5_0 => (false, true),
             WeightFormat::Q5_1 => (true, true),
-            _ => (false, false),
+            WeightFormat::F32
+            | WeightFormat::F16
+            | WeightFormat::Bf16
+            | WeightFormat::Q4_0
+            | WeightFormat::Q8_0 => (false, false),
         };
         let scales = if minima { 4 * TILE } else { 2 * TILE };
         Places {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use gabion_plan::{Attention, RunError};
 use gabion_tensor::DType;
 
+use super::batched::Batched;
 use super::cache_append::check_position;
 use super::rows::{Flat, Scratch, int_at, scratch_bytes};
 use super::{Prepare, PreparedStep, StepCx, require_float, require_int};
@@ -34,63 +35,12 @@ const FEW_KEYS: usize = 32;
 const VALUE_ROWS: usize = 6;
 
 /// `[batch.., rows, heads, dim]`.
-struct Heads {
-    placed: Placed,
-    batch: Access,
-    row: isize,
-    head: isize,
-    element: isize,
-    dim: usize,
-}
+type Heads = Batched<3>;
 
 impl Heads {
-    fn new(placed: &Placed) -> Heads {
-        let rank = placed.shape.len();
-        Heads {
-            batch: placed.access_of(0..rank - 3),
-            row: placed.strides[rank - 3],
-            head: placed.strides[rank - 2],
-            element: placed.strides[rank - 1],
-            dim: placed.shape[rank - 1],
-            placed: placed.clone(),
-        }
-    }
-
-    fn at(&self, cx: &StepCx<'_>, batch: usize, row: usize, head: usize) -> *mut u8 {
-        let offset = self.batch.offset(batch) + row as isize * self.row + head as isize * self.head;
-        cx.at(&self.placed)
-            .wrapping_offset(offset * self.placed.unit as isize)
-    }
-
     /// Whether elements of a head are neighbours in f32.
     fn is_plain(&self) -> bool {
-        self.placed.dtype == DType::F32 && (self.element == 1 || self.dim == 1)
-    }
-
-    fn load<V: Value>(
-        &self,
-        cx: &StepCx<'_>,
-        batch: usize,
-        row: usize,
-        head: usize,
-        out: &mut [V],
-    ) {
-        let at = self.at(cx, batch, row, head);
-        // SAFETY: the head lies inside the view, which was checked to lie inside its memory.
-        unsafe { V::load(at, self.placed.dtype, self.element, out) };
-    }
-
-    fn store<V: Value>(
-        &self,
-        cx: &StepCx<'_>,
-        batch: usize,
-        row: usize,
-        head: usize,
-        values: &[V],
-    ) {
-        let at = self.at(cx, batch, row, head);
-        // SAFETY: as above; each head of each query is written by one worker.
-        unsafe { V::store(at, self.placed.dtype, self.element, values) };
+        self.placed.dtype == DType::F32 && (self.strides[2] == 1 || self.width() == 1)
     }
 }
 
@@ -101,6 +51,36 @@ struct Mask {
     head: isize,
     query: isize,
     key: isize,
+}
+
+impl Mask {
+    /// Checks a mask for queries `q` and `keys` keys.
+    fn new(cx: &Prepare<'_>, mask: &Placed, q: &Placed, keys: usize) -> Result<Mask, RunError> {
+        let lead = q.shape.len() - 3;
+        let inner = [q.shape[lead + 1], q.shape[lead], keys];
+        let expected = q.shape[..lead].iter().chain(&inner);
+        let alike = mask.dtype.is_float() && Kind::of(mask.dtype) == Kind::of(q.dtype);
+        let known = mask.dtype.is_bool() || alike;
+        cx.require(mask.shape.iter().eq(expected) && known, || {
+            format!("a mask {}{:?}", mask.dtype, mask.shape)
+        })?;
+        Ok(Mask {
+            batch: mask.access_of(0..lead),
+            head: mask.strides[lead],
+            query: mask.strides[lead + 1],
+            key: mask.strides[lead + 2],
+            placed: mask.clone(),
+        })
+    }
+}
+
+fn position_of(cx: &Prepare<'_>, read: usize) -> Result<Flat, RunError> {
+    let position = cx.read(read)?;
+    require_int(cx, "the position", position.dtype)?;
+    cx.require(position.numel() == 1, || {
+        format!("the position is {:?}, expected a scalar", position.shape)
+    })?;
+    Ok(Flat::new(position))
 }
 
 struct AttentionStep {
@@ -154,35 +134,13 @@ pub(super) fn prepare(
         && kv_heads > 0
         && heads % kv_heads == 0;
     cx.require(fits, shapes)?;
-    let mut next = 3;
-    let mask = if spec.mask {
-        let mask = cx.read(next)?;
-        next += 1;
-        let inner = [heads, queries, keys];
-        let expected = q.shape[..lead].iter().chain(&inner);
-        let known = mask.dtype.is_bool() || (mask.dtype.is_float() && Kind::of(mask.dtype) == kind);
-        cx.require(mask.shape.iter().eq(expected) && known, || {
-            format!("a mask {}{:?}", mask.dtype, mask.shape)
-        })?;
-        Some(Mask {
-            batch: mask.access_of(0..lead),
-            head: mask.strides[lead],
-            query: mask.strides[lead + 1],
-            key: mask.strides[lead + 2],
-            placed: mask.clone(),
-        })
-    } else {
-        None
+    let mask = match spec.mask {
+        true => Some(Mask::new(cx, cx.read(3)?, q, keys)?),
+        false => None,
     };
-    let position = if spec.position {
-        let position = cx.read(next)?;
-        require_int(cx, "the position", position.dtype)?;
-        cx.require(position.numel() == 1, || {
-            format!("the position is {:?}, expected a scalar", position.shape)
-        })?;
-        Some(Flat::new(position))
-    } else {
-        None
+    let position = match spec.position {
+        true => Some(position_of(cx, 3 + usize::from(spec.mask))?),
+        false => None,
     };
     let group = heads / kv_heads;
     let rows = MAX_ROWS.min(MAX_SCORES / row_scores(keys)).max(1);
@@ -237,6 +195,35 @@ impl Visible {
         } else {
             self.keys
         }
+    }
+}
+
+/// The rows of a block: its queries, each with all of the block's heads.
+struct RowsOf<'a> {
+    first_head: usize,
+    heads: usize,
+    first_query: usize,
+    count: usize,
+    visible: &'a Visible,
+    /// Keys that the last row sees.
+    most: usize,
+}
+
+impl RowsOf<'_> {
+    #[inline(always)]
+    fn head(&self, row: usize) -> usize {
+        self.first_head + row % self.heads
+    }
+
+    #[inline(always)]
+    fn query(&self, row: usize) -> usize {
+        self.first_query + row / self.heads
+    }
+
+    /// The row sees keys `0..end`.
+    #[inline(always)]
+    fn end(&self, row: usize) -> usize {
+        self.visible.end(self.query(row))
     }
 }
 
@@ -319,30 +306,60 @@ impl AttentionStep {
 
     /// One block in f32.
     fn block_f32(&self, cx: &StepCx<'_>, visible: &Visible, block: &Block) {
-        let (dim, value_dim) = (self.q.dim, self.v.dim);
-        let heads = block.heads.len();
-        let rows = heads * block.queries.len();
-        let row_len = row_scores(self.keys);
-        let most = visible.end(block.queries.end - 1);
-        let end = |row: usize| visible.end(block.queries.start + row / heads);
-        let head = |row: usize| block.kv_head * self.group + block.heads.start + row % heads;
-        let query = |row: usize| block.queries.start + row / heads;
+        let rows = RowsOf {
+            first_head: block.kv_head * self.group + block.heads.start,
+            heads: block.heads.len(),
+            first_query: block.queries.start,
+            count: block.heads.len() * block.queries.len(),
+            visible,
+            most: visible.end(block.queries.end - 1),
+        };
+        let (dim, value_dim) = (self.q.width(), self.v.width());
         let mut scratch = Scratch::of(cx);
         let panel = scratch.take::<f32>(PANEL * dim);
         let converted = scratch.take::<f32>(self.converted());
-        let mask = scratch.take::<f32>(row_len);
-        let q = scratch.take::<f32>(rows * dim);
-        let out = scratch.take::<f32>(rows * value_dim);
-        let sums = scratch.take::<f32>(rows);
-        let scores = scratch.take::<f32>(rows * row_len);
-        for (row, q) in q.chunks_exact_mut(dim.max(1)).enumerate().take(rows) {
-            self.q.load(cx, block.batch, query(row), head(row), q);
+        let mask = scratch.take::<f32>(row_scores(self.keys));
+        let q = scratch.take::<f32>(rows.count * dim);
+        let out = scratch.take::<f32>(rows.count * value_dim);
+        let sums = scratch.take::<f32>(rows.count);
+        let scores = scratch.take::<f32>(rows.count * row_scores(self.keys));
+        for (row, q) in q.chunks_exact_mut(dim.max(1)).enumerate().take(rows.count) {
+            self.q
+                .load(cx, block.batch, [rows.query(row), rows.head(row), 0], q);
         }
-        for key in (0..most).step_by(PANEL) {
-            let count = PANEL.min(most - key);
+        self.scores_f32(cx, block, &rows, [q, panel, converted], scores);
+        self.softmax_f32(cx, block, &rows, mask, scores, sums);
+        out.fill(0.0);
+        self.values_f32(cx, block, &rows, scores, converted, out);
+        let outs = out.chunks_exact_mut(value_dim.max(1));
+        for (row, out) in outs.enumerate().take(rows.count) {
+            let sum = sums[row];
+            if sum == 0.0 {
+                out.fill(0.0);
+            } else {
+                out.iter_mut().for_each(|x| *x /= sum);
+            }
+            self.y
+                .store(cx, block.batch, [rows.query(row), rows.head(row), 0], out);
+        }
+    }
+
+    /// Products of all rows with the keys that they see.
+    fn scores_f32(
+        &self,
+        cx: &StepCx<'_>,
+        block: &Block,
+        rows: &RowsOf<'_>,
+        [q, panel, converted]: [&mut [f32]; 3],
+        scores: &mut [f32],
+    ) {
+        let (dim, row_len) = (self.q.width(), row_scores(self.keys));
+        for key in (0..rows.most).step_by(PANEL) {
+            let count = PANEL.min(rows.most - key);
             let (from, stride) = self.plain_rows(cx, &self.k, block, key..key + count, converted);
             // Rows are ordered by what they see: those before see none of these keys.
-            let first = (0..rows).find(|&row| end(row) > key).unwrap_or(rows);
+            let first = (0..rows.count).find(|&row| rows.end(row) > key);
+            let first = first.unwrap_or(rows.count);
             // SAFETY: the keys lie in their view or in scratch; panel, q and scores are as large
             // as the sizes say, and this worker's own.
             unsafe {
@@ -350,7 +367,7 @@ impl AttentionStep {
                     .gemm
                     .panel_of_rows(from, stride, count, dim, panel.as_mut_ptr());
                 cx.kernels.gemm.product(Product {
-                    rows: rows - first,
+                    rows: rows.count - first,
                     cols: PANEL,
                     k: dim,
                     a: q.as_ptr().wrapping_add(first * dim),
@@ -364,75 +381,81 @@ impl AttentionStep {
                 });
             }
         }
-        for (row, scores) in scores.chunks_exact_mut(row_len).enumerate().take(rows) {
-            let scores = &mut scores[..end(row)];
-            let mask = self.mask_row(cx, block.batch, head(row), query(row), scores.len(), mask);
+    }
+
+    /// Scores to exponentials, and the sum of each row's.
+    fn softmax_f32(
+        &self,
+        cx: &StepCx<'_>,
+        block: &Block,
+        rows: &RowsOf<'_>,
+        mask: &mut [f32],
+        scores: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let all = scores.chunks_exact_mut(row_scores(self.keys));
+        for (row, scores) in all.enumerate().take(rows.count) {
+            let scores = &mut scores[..rows.end(row)];
+            let (head, query) = (rows.head(row), rows.query(row));
+            let mask = self.mask_row(cx, block.batch, head, query, scores.len(), mask);
             cx.kernels.lanes.mask(scores, self.spec.scale, mask);
             sums[row] = cx.kernels.lanes.softmax_sum(scores);
         }
-        out.fill(0.0);
-        let step = if rows <= VALUE_ROWS {
-            FEW_KEYS
-        } else {
-            VALUE_KEYS
-        };
-        for key in (0..most).step_by(step) {
-            let keys = key..(key + step).min(most);
+    }
+
+    /// Adds the values that each row sees, times its scores, to `out`.
+    fn values_f32(
+        &self,
+        cx: &StepCx<'_>,
+        block: &Block,
+        rows: &RowsOf<'_>,
+        scores: &[f32],
+        converted: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let (value_dim, row_len) = (self.v.width(), row_scores(self.keys));
+        let few = rows.count <= VALUE_ROWS;
+        let step = if few { FEW_KEYS } else { VALUE_KEYS };
+        for key in (0..rows.most).step_by(step) {
+            let keys = key..(key + step).min(rows.most);
             let (v, v_row) = self.plain_rows(cx, &self.v, block, keys.clone(), converted);
-            if rows <= VALUE_ROWS && self.v.is_plain() {
+            if few && self.v.is_plain() {
                 for ahead in 2 * FEW_KEYS..3 * FEW_KEYS {
                     prefetch(v.wrapping_offset(ahead as isize * v_row), value_dim);
                 }
             }
-            for first in (0..rows).step_by(VALUE_ROWS) {
-                let last = (first + VALUE_ROWS).min(rows);
-                let add = |rows: Range<usize>, from: usize, to: usize, out: &mut [f32]| {
-                    if from >= to {
-                        return;
-                    }
-                    // SAFETY: values lie in their view or in scratch; scores and out are as large
-                    // as the sizes say, and this worker's own.
-                    unsafe {
-                        cx.kernels.gemm.product(Product {
-                            rows: rows.len(),
-                            cols: value_dim,
-                            k: to - from,
-                            a: scores.as_ptr().wrapping_add(rows.start * row_len + from),
-                            a_row: row_len as isize,
-                            a_k: 1,
-                            b: v.wrapping_offset((from - keys.start) as isize * v_row),
-                            b_row: v_row,
-                            c: out.as_mut_ptr().wrapping_add(rows.start * value_dim),
-                            c_row: value_dim as isize,
-                            add: true,
-                        });
-                    }
-                };
+            let mut add = |rows: Range<usize>, from: usize, to: usize| {
+                if from >= to {
+                    return;
+                }
+                // SAFETY: values lie in their view or in scratch; scores and out are as large
+                // as the sizes say, and this worker's own.
+                unsafe {
+                    cx.kernels.gemm.product(Product {
+                        rows: rows.len(),
+                        cols: value_dim,
+                        k: to - from,
+                        a: scores.as_ptr().wrapping_add(rows.start * row_len + from),
+                        a_row: row_len as isize,
+                        a_k: 1,
+                        b: v.wrapping_offset((from - keys.start) as isize * v_row),
+                        b_row: v_row,
+                        c: out.as_mut_ptr().wrapping_add(rows.start * value_dim),
+                        c_row: value_dim as isize,
+                        add: true,
+                    });
+                }
+            };
+            let seen = |row: usize| rows.end(row).clamp(keys.start, keys.end);
+            for first in (0..rows.count).step_by(VALUE_ROWS) {
+                let last = (first + VALUE_ROWS).min(rows.count);
                 // What all rows see together, then the rest of each.
-                let common = end(first).clamp(keys.start, keys.end);
-                add(first..last, keys.start, common, out);
+                let common = seen(first);
+                add(first..last, keys.start, common);
                 for row in first..last {
-                    add(
-                        row..row + 1,
-                        common,
-                        end(row).clamp(keys.start, keys.end),
-                        out,
-                    );
+                    add(row..row + 1, common, seen(row));
                 }
             }
-        }
-        for (row, out) in out
-            .chunks_exact_mut(value_dim.max(1))
-            .enumerate()
-            .take(rows)
-        {
-            let sum = sums[row];
-            if sum == 0.0 {
-                out.fill(0.0);
-            } else {
-                out.iter_mut().for_each(|x| *x /= sum);
-            }
-            self.y.store(cx, block.batch, query(row), head(row), out);
         }
     }
 
@@ -441,12 +464,12 @@ impl AttentionStep {
         let keys = if self.k.is_plain() {
             0
         } else {
-            PANEL * self.k.dim
+            PANEL * self.k.width()
         };
         let values = if self.v.is_plain() {
             0
         } else {
-            VALUE_KEYS * self.v.dim
+            VALUE_KEYS * self.v.width()
         };
         keys.max(values)
     }
@@ -463,16 +486,16 @@ impl AttentionStep {
         if heads.is_plain() {
             return (
                 heads
-                    .at(cx, block.batch, rows.start, block.kv_head)
+                    .at(cx, block.batch, [rows.start, block.kv_head, 0])
                     .cast_const()
                     .cast(),
-                heads.row,
+                heads.strides[0],
             );
         }
-        for (out, row) in converted.chunks_exact_mut(heads.dim.max(1)).zip(rows) {
-            heads.load(cx, block.batch, row, block.kv_head, out);
+        for (out, row) in converted.chunks_exact_mut(heads.width().max(1)).zip(rows) {
+            heads.load(cx, block.batch, [row, block.kv_head, 0], out);
         }
-        (converted.as_ptr(), heads.dim as isize)
+        (converted.as_ptr(), heads.width() as isize)
     }
 
     fn mask_row<'m>(
@@ -513,7 +536,7 @@ impl AttentionStep {
 
     /// One block in f64, query by query.
     fn block_f64(&self, cx: &StepCx<'_>, visible: &Visible, block: &Block) {
-        let (dim, value_dim) = (self.q.dim, self.v.dim);
+        let (dim, value_dim) = (self.q.width(), self.v.width());
         let mut scratch = Scratch::of(cx);
         let (q, row) = (
             scratch.take::<f64>(dim),
@@ -527,10 +550,10 @@ impl AttentionStep {
             for head in block.heads.clone() {
                 let head = block.kv_head * self.group + head;
                 let end = visible.end(query);
-                self.q.load(cx, block.batch, query, head, q);
+                self.q.load(cx, block.batch, [query, head, 0], q);
                 for (key, score) in scores[..end].iter_mut().enumerate() {
                     self.k
-                        .load(cx, block.batch, key, block.kv_head, &mut row[..dim]);
+                        .load(cx, block.batch, [key, block.kv_head, 0], &mut row[..dim]);
                     let dot = q
                         .iter()
                         .zip(row.iter())
@@ -555,15 +578,19 @@ impl AttentionStep {
                     scores.iter_mut().for_each(|s| *s = libm::exp(*s - max));
                     let sum: f64 = scores.iter().sum();
                     for (key, &p) in scores.iter().enumerate() {
-                        self.v
-                            .load(cx, block.batch, key, block.kv_head, &mut row[..value_dim]);
+                        self.v.load(
+                            cx,
+                            block.batch,
+                            [key, block.kv_head, 0],
+                            &mut row[..value_dim],
+                        );
                         out.iter_mut()
                             .zip(row.iter())
                             .for_each(|(out, &v)| *out += p * v);
                     }
                     out.iter_mut().for_each(|x| *x /= sum);
                 }
-                self.y.store(cx, block.batch, query, head, out);
+                self.y.store(cx, block.batch, [query, head, 0], out);
             }
         }
     }
@@ -605,7 +632,7 @@ impl AttentionStep {
 
 impl PreparedStep for AttentionStep {
     fn scratch(&self) -> usize {
-        let (dim, value_dim) = (self.q.dim, self.v.dim);
+        let (dim, value_dim) = (self.q.width(), self.v.width());
         if Kind::of(self.q.placed.dtype) == Kind::F64 {
             return scratch_bytes::<f64>(dim)
                 + scratch_bytes::<f64>(dim.max(value_dim))
@@ -628,7 +655,7 @@ impl PreparedStep for AttentionStep {
 
     fn cost(&self) -> usize {
         let pairs = self.batches * self.kv_heads * self.group * self.queries * self.keys;
-        pairs * (self.q.dim + self.v.dim) / 32 + 100
+        pairs * (self.q.width() + self.v.width()) / 32 + 100
     }
 
     fn run(&self, cx: &StepCx<'_>) -> Result<(), RunError> {

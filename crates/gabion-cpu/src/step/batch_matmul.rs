@@ -7,9 +7,9 @@
 use gabion_plan::RunError;
 use gabion_tensor::{BinaryFn, DType};
 
+use super::batched::Batched;
 use super::rows::{Scratch, scratch_bytes};
 use super::{Prepare, PreparedStep, StepCx, require_plain};
-use crate::access::{Access, Placed};
 use crate::kernels::gemm::{PANEL, Product};
 use crate::value::{Kind, Value, with_kind};
 
@@ -20,56 +20,8 @@ const PANELS: usize = 4;
 /// Rows of a unit of work.
 const ROWS: usize = 48;
 
-/// A batch of matrices.
-struct Matrices {
-    placed: Placed,
-    batch: Access,
-    rows: usize,
-    columns: usize,
-    row: isize,
-    column: isize,
-}
-
-impl Matrices {
-    fn new(placed: &Placed) -> Matrices {
-        let rank = placed.shape.len();
-        Matrices {
-            batch: placed.access_of(0..rank - 2),
-            rows: placed.shape[rank - 2],
-            columns: placed.shape[rank - 1],
-            row: placed.strides[rank - 2],
-            column: placed.strides[rank - 1],
-            placed: placed.clone(),
-        }
-    }
-
-    fn at(&self, cx: &StepCx<'_>, batch: usize, row: usize, column: usize) -> *mut u8 {
-        let offset =
-            self.batch.offset(batch) + row as isize * self.row + column as isize * self.column;
-        cx.at(&self.placed)
-            .wrapping_offset(offset * self.placed.unit as isize)
-    }
-
-    /// Reads part of a row.
-    fn load<V: Value>(
-        &self,
-        cx: &StepCx<'_>,
-        batch: usize,
-        row: usize,
-        column: usize,
-        out: &mut [V],
-    ) {
-        // SAFETY: the part lies inside the view, which was checked to lie inside its memory.
-        unsafe {
-            V::load(
-                self.at(cx, batch, row, column),
-                self.placed.dtype,
-                self.column,
-                out,
-            )
-        };
-    }
-}
+/// A batch of matrices: `[batch.., rows, columns]`.
+type Matrices = Batched<2>;
 
 struct BatchMatmulStep {
     a: Matrices,
@@ -113,8 +65,8 @@ struct Block {
 
 impl BatchMatmulStep {
     fn units(&self) -> [usize; 3] {
-        let columns = self.y.columns.div_ceil(PANEL * PANELS);
-        [self.y.batch.len(), columns, self.y.rows.div_ceil(ROWS)]
+        let columns = self.y.sizes[1].div_ceil(PANEL * PANELS);
+        [self.y.batch.len(), columns, self.y.sizes[0].div_ceil(ROWS)]
     }
 
     /// The f32 kernel on rows of one block of columns.
@@ -124,9 +76,9 @@ impl BatchMatmulStep {
         let a_block = scratch.take::<f32>(ROWS * DEPTH);
         let rows_of_b = scratch.take::<f32>(PANEL * DEPTH);
         let sums = scratch.take::<f32>(ROWS * PANEL);
-        let k = self.a.columns;
-        let plain_y =
-            self.y.placed.dtype == DType::F32 && (self.y.column == 1 || block.columns.len() == 1);
+        let k = self.a.sizes[1];
+        let plain_y = self.y.placed.dtype == DType::F32
+            && (self.y.strides[1] == 1 || block.columns.len() == 1);
         // Sums that go on over several packings of k live in the result, or, where it is no plain
         // f32, in one packing: k is then packed column block by column block.
         if !plain_y && k > DEPTH {
@@ -142,7 +94,10 @@ impl BatchMatmulStep {
                 for (panel, column) in block.columns.clone().step_by(PANEL).enumerate() {
                     let cols = PANEL.min(block.columns.end - column);
                     let (c, c_row) = if plain_y {
-                        (self.y.at(cx, block.batch, row, column).cast(), self.y.row)
+                        (
+                            self.y.at(cx, block.batch, [row, column]).cast(),
+                            self.y.strides[0],
+                        )
                     } else {
                         (sums.as_mut_ptr(), PANEL as isize)
                     };
@@ -180,9 +135,7 @@ impl BatchMatmulStep {
         sums: &[f32],
     ) {
         for (i, sums) in sums.chunks_exact(PANEL).enumerate() {
-            let to = self.y.at(cx, batch, row + i, column);
-            // SAFETY: the part lies inside the view; this worker alone writes it.
-            unsafe { f32::store(to, self.y.placed.dtype, self.y.column, &sums[..cols]) };
+            self.y.store(cx, batch, [row + i, column], &sums[..cols]);
         }
     }
 
@@ -193,7 +146,7 @@ impl BatchMatmulStep {
         let a_block = scratch.take::<f32>(ROWS * DEPTH);
         let rows_of_b = scratch.take::<f32>(PANEL * DEPTH);
         let sums = scratch.take::<f32>(ROWS * PANEL);
-        let k = self.a.columns;
+        let k = self.a.sizes[1];
         for row in block.rows.clone().step_by(ROWS) {
             let rows = ROWS.min(block.rows.end - row);
             for column in block.columns.clone().step_by(PANEL) {
@@ -240,22 +193,21 @@ impl BatchMatmulStep {
         rows: &mut [f32],
     ) {
         let b = &self.b;
-        let f32_columns = b.placed.dtype == DType::F32 && b.row == 1;
+        let f32_columns = b.placed.dtype == DType::F32 && b.strides[0] == 1;
         for (panel, column) in block.columns.clone().step_by(PANEL).enumerate() {
             let cols = PANEL.min(block.columns.end - column);
             let to = &mut panels[panel * PANEL * DEPTH..][..depth * PANEL];
-            if f32_columns || b.column != 1 {
+            if f32_columns || b.strides[1] != 1 {
                 // Columns of b are rows in memory, or rows are no better than columns.
                 let (from, stride) = if f32_columns {
                     (
-                        b.at(cx, block.batch, start, column).cast_const().cast(),
-                        b.column,
+                        b.at(cx, block.batch, [start, column]).cast_const().cast(),
+                        b.strides[1],
                     )
                 } else {
                     for (j, row) in rows.chunks_exact_mut(DEPTH).take(cols).enumerate() {
-                        let at = b.at(cx, block.batch, start, column + j);
-                        // SAFETY: the part lies inside the view.
-                        unsafe { f32::load(at, b.placed.dtype, b.row, &mut row[..depth]) };
+                        let from = [start, column + j];
+                        b.load_along(0, cx, block.batch, from, &mut row[..depth]);
                     }
                     (rows.as_ptr(), DEPTH as isize)
                 };
@@ -267,7 +219,7 @@ impl BatchMatmulStep {
                 };
             } else {
                 for (t, to) in to.chunks_exact_mut(PANEL).enumerate() {
-                    b.load(cx, block.batch, start + t, column, &mut to[..cols]);
+                    b.load(cx, block.batch, [start + t, column], &mut to[..cols]);
                 }
             }
         }
@@ -287,23 +239,23 @@ impl BatchMatmulStep {
     ) -> (*const f32, isize, isize) {
         let a = &self.a;
         // Rows that lie a multiple of many lines apart would push each other out of the cache.
-        let spread = (a.row * size_of::<f32>() as isize) % 1024 != 0 || rows == 1;
-        if a.placed.dtype == DType::F32 && (spread || a.column != 1) {
+        let spread = (a.strides[0] * size_of::<f32>() as isize) % 1024 != 0 || rows == 1;
+        if a.placed.dtype == DType::F32 && (spread || a.strides[1] != 1) {
             return (
-                a.at(cx, batch, row, start).cast_const().cast(),
-                a.row,
-                a.column,
+                a.at(cx, batch, [row, start]).cast_const().cast(),
+                a.strides[0],
+                a.strides[1],
             );
         }
         for (i, to) in block.chunks_exact_mut(DEPTH).take(rows).enumerate() {
-            a.load(cx, batch, row + i, start, &mut to[..depth]);
+            a.load(cx, batch, [row + i, start], &mut to[..depth]);
         }
         (block.as_ptr(), DEPTH as isize, 1)
     }
 
     /// Any kind, one element at a time.
     fn plain<V: Value>(&self, cx: &StepCx<'_>) {
-        let (m, n, k) = (self.y.rows, self.y.columns, self.a.columns);
+        let (m, n, k) = (self.y.sizes[0], self.y.sizes[1], self.a.sizes[1]);
         let mut scratch = Scratch::of(cx);
         let (a, b) = (scratch.take::<V>(DEPTH), scratch.take::<V>(DEPTH));
         for item in cx.share(self.y.batch.len() * m * n) {
@@ -311,10 +263,9 @@ impl BatchMatmulStep {
             let mut sum = V::ZERO;
             for start in (0..k).step_by(DEPTH) {
                 let depth = DEPTH.min(k - start);
-                self.a.load(cx, batch, row, start, &mut a[..depth]);
-                let at = self.b.at(cx, batch, start, column);
-                // SAFETY: the part lies inside the view.
-                unsafe { V::load(at, self.b.placed.dtype, self.b.row, &mut b[..depth]) };
+                self.a.load(cx, batch, [row, start], &mut a[..depth]);
+                self.b
+                    .load_along(0, cx, batch, [start, column], &mut b[..depth]);
                 for (&a, &b) in a[..depth].iter().zip(&b[..depth]) {
                     let product = V::combine(BinaryFn::Mul, a, b).unwrap_or(a);
                     sum = V::combine(BinaryFn::Add, sum, product).unwrap_or(sum);
@@ -322,15 +273,7 @@ impl BatchMatmulStep {
             }
             let mut sum = [sum];
             V::fit(self.y.placed.dtype, &mut sum);
-            // SAFETY: the element lies inside the view; this worker alone writes it.
-            unsafe {
-                V::store(
-                    self.y.at(cx, batch, row, column),
-                    self.y.placed.dtype,
-                    1,
-                    &sum,
-                )
-            };
+            self.y.store(cx, batch, [row, column], &sum);
         }
     }
 }
@@ -344,7 +287,7 @@ impl PreparedStep for BatchMatmulStep {
     }
 
     fn cost(&self) -> usize {
-        self.y.placed.numel() * (self.a.columns / 16 + 2)
+        self.y.placed.numel() * (self.a.sizes[1] / 16 + 2)
     }
 
     fn run(&self, cx: &StepCx<'_>) -> Result<(), RunError> {
@@ -366,8 +309,8 @@ impl PreparedStep for BatchMatmulStep {
                 cx,
                 &Block {
                     batch: first / columns,
-                    rows: row * ROWS..(last * ROWS).min(self.y.rows),
-                    columns: column..(column + PANEL * PANELS).min(self.y.columns),
+                    rows: row * ROWS..(last * ROWS).min(self.y.sizes[0]),
+                    columns: column..(column + PANEL * PANELS).min(self.y.sizes[1]),
                 },
             );
             unit = end;

@@ -6,7 +6,7 @@ mod epilogue;
 
 use std::sync::Arc;
 
-use gabion_plan::{Matmul, RunError};
+use gabion_plan::{Matmul, RunError, SegmentOutput};
 use gabion_tensor::DType;
 use smallvec::SmallVec;
 
@@ -18,7 +18,7 @@ use super::{Prepare, PreparedStep, StepCx, require_float, require_int};
 use crate::access::Placed;
 use crate::kernels::matmul::{self, Form, Output, Segment};
 use crate::load::LoadedWeight;
-use crate::tiled::{Piece, TiledWeight};
+use crate::tiled::{Piece, TiledSegment, TiledWeight};
 use crate::value;
 
 /// Elements of x that each worker normalises or copies for itself instead of sharing the work and
@@ -86,7 +86,7 @@ fn tiles_of<'a>(
 ) -> Result<&'a TiledWeight, RunError> {
     match weights.get(index) {
         Some(LoadedWeight::Tiles(tiles)) => Ok(tiles),
-        _ => Err(RunError::Executor(format!(
+        Some(LoadedWeight::Dense(_)) | None => Err(RunError::Executor(format!(
             "{name}: weight {index} is not in tiles"
         ))),
     }
@@ -95,19 +95,9 @@ fn tiles_of<'a>(
 pub(super) fn prepare(cx: &Prepare<'_>, spec: &Matmul) -> Result<Box<dyn PreparedStep>, RunError> {
     let weight = spec.weight.0 as usize;
     let tiles = tiles_of(cx.weights, weight, cx.name)?;
-    let x = cx.read(0)?;
-    require_float(cx, "x", x.dtype)?;
-    let rank = x.shape.len();
     let k = tiles.k();
-    cx.require(
-        x.dtype != DType::F64 && rank > 0 && x.shape[rank - 1] == k,
-        || {
-            format!(
-                "x is {}{:?}, rows of {k} f32 are expected",
-                x.dtype, x.shape
-            )
-        },
-    )?;
+    let x = x_of(cx, k)?;
+    let rank = x.shape.len();
     let m: usize = x.shape[..rank - 1].iter().product();
     let rows = Rows::along(x, &[rank - 1]);
     let row_stride = plain_rows(x, &rows);
@@ -134,65 +124,12 @@ pub(super) fn prepare(cx: &Prepare<'_>, spec: &Matmul) -> Result<Box<dyn Prepare
         0
     };
     let mut shared = staged;
-    let mut segments = Vec::with_capacity(spec.outputs.len());
-    for (output, segment) in spec.outputs.iter().zip(&tiles.segments) {
-        let parsed = epilogue::parse(cx, &output.epilogue, segment, m)?;
-        let write = cx.write(output.write)?;
-        require_float(cx, "the result", write.dtype)?;
-        let (rows, width) = (segment.rows.len(), parsed.width);
-        let write_rank = write.shape.len();
-        let capacity = parsed
-            .position
-            .as_ref()
-            .map(|_| write.shape.first().copied().unwrap_or(0));
-        // The axes of a row: all but the first of a cache, else the last.
-        let row_axes: Vec<usize> = if capacity.is_some() {
-            (1..write_rank).collect()
-        } else {
-            (write_rank.max(1) - 1..write_rank).collect()
-        };
-        let write_rows = Rows::along(write, &row_axes);
-        let fits = write_rank > 0
-            && write_rows.len() == width
-            && (capacity.is_some() || write_rows.count() == m);
-        cx.require(fits && write.dtype != DType::F64, || {
-            format!(
-                "{m} rows of {width} for a write {}{:?}",
-                write.dtype, write.shape
-            )
-        })?;
-        let position = match parsed.position {
-            Some(read) => {
-                let position = cx.read(read)?;
-                require_int(cx, "the position", position.dtype)?;
-                cx.require(position.numel() == 1, || "the position is no scalar".into())?;
-                Some((Flat::new(position), capacity.unwrap_or(0)))
-            }
-            None => None,
-        };
-        let way = match (parsed.fused, plain_rows(write, &write_rows)) {
-            (Some(epilogue), Some(row_stride)) => Way::Fused {
-                epilogue,
-                row_stride,
-            },
-            _ => {
-                let at = shared;
-                shared += (m * rows).next_multiple_of(16);
-                Way::Rows {
-                    ops: parsed.ops,
-                    at,
-                    columns: rows,
-                }
-            }
-        };
-        segments.push(SegmentStep {
-            width,
-            write: write.clone(),
-            write_rows,
-            position,
-            way,
-        });
-    }
+    let segments = spec
+        .outputs
+        .iter()
+        .zip(&tiles.segments)
+        .map(|(output, segment)| SegmentStep::new(cx, output, segment, m, &mut shared))
+        .collect::<Result<_, _>>()?;
     Ok(Box::new(MatmulStep {
         weight,
         x: rows,
@@ -208,6 +145,54 @@ pub(super) fn prepare(cx: &Prepare<'_>, spec: &Matmul) -> Result<Box<dyn Prepare
         cost: m * k * tiles.rows() / 32 + 100,
         name: cx.name.clone(),
     }))
+}
+
+/// x: rows of `k` values.
+fn x_of<'a>(cx: &'a Prepare<'a>, k: usize) -> Result<&'a Placed, RunError> {
+    let x = cx.read(0)?;
+    require_float(cx, "x", x.dtype)?;
+    cx.require(x.dtype != DType::F64 && x.shape.last() == Some(&k), || {
+        format!(
+            "x is {}{:?}, rows of {k} f32 are expected",
+            x.dtype, x.shape
+        )
+    })?;
+    Ok(x)
+}
+
+/// The rows of a write that takes `m` rows of `width`, or those of a cache.
+fn rows_of_write(
+    cx: &Prepare<'_>,
+    write: &Placed,
+    m: usize,
+    width: usize,
+    is_cache: bool,
+) -> Result<Rows, RunError> {
+    require_float(cx, "the result", write.dtype)?;
+    let rank = write.shape.len();
+    // The axes of a row: all but the first of a cache, else the last.
+    let row_axes: Vec<usize> = if is_cache {
+        (1..rank).collect()
+    } else {
+        (rank.max(1) - 1..rank).collect()
+    };
+    let rows = Rows::along(write, &row_axes);
+    let fits = rank > 0 && rows.len() == width && (is_cache || rows.count() == m);
+    cx.require(fits && write.dtype != DType::F64, || {
+        format!(
+            "{m} rows of {width} for a write {}{:?}",
+            write.dtype, write.shape
+        )
+    })?;
+    Ok(rows)
+}
+
+/// The scalar that says where a cache is written.
+fn position_of(cx: &Prepare<'_>, read: usize) -> Result<Flat, RunError> {
+    let position = cx.read(read)?;
+    require_int(cx, "the position", position.dtype)?;
+    cx.require(position.numel() == 1, || "the position is no scalar".into())?;
+    Ok(Flat::new(position))
 }
 
 /// The distance of rows of neighbouring f32, if there is one.
@@ -302,6 +287,46 @@ impl MatmulStep {
 }
 
 impl SegmentStep {
+    /// `shared` is how many values of shared scratch are taken, and grows by what this one needs.
+    fn new(
+        cx: &Prepare<'_>,
+        output: &SegmentOutput,
+        segment: &TiledSegment,
+        m: usize,
+        shared: &mut usize,
+    ) -> Result<SegmentStep, RunError> {
+        let parsed = epilogue::parse(cx, &output.epilogue, segment, m)?;
+        let (columns, width) = (segment.rows.len(), parsed.width);
+        let write = cx.write(output.write)?;
+        let write_rows = rows_of_write(cx, write, m, width, parsed.position.is_some())?;
+        let position = match parsed.position {
+            Some(read) => Some((position_of(cx, read)?, write.shape[0])),
+            None => None,
+        };
+        let way = match (parsed.fused, plain_rows(write, &write_rows)) {
+            (Some(epilogue), Some(row_stride)) => Way::Fused {
+                epilogue,
+                row_stride,
+            },
+            _ => {
+                let at = *shared;
+                *shared += (m * columns).next_multiple_of(16);
+                Way::Rows {
+                    ops: parsed.ops,
+                    at,
+                    columns,
+                }
+            }
+        };
+        Ok(SegmentStep {
+            width,
+            write: write.clone(),
+            write_rows,
+            position,
+            way,
+        })
+    }
+
     fn buffer(&self) -> usize {
         match &self.way {
             Way::Rows { columns, .. } => *columns,

@@ -109,7 +109,12 @@ impl ReduceStep {
     fn finish_sum(&self, sum: f64) -> f32 {
         match self.func {
             ReduceFn::Mean => (sum / self.x.len() as f64) as f32,
-            _ => sum as f32,
+            ReduceFn::Sum
+            | ReduceFn::Max
+            | ReduceFn::Min
+            | ReduceFn::Prod
+            | ReduceFn::Any
+            | ReduceFn::All => sum as f32,
         }
     }
 
@@ -204,7 +209,9 @@ impl ReduceStep {
         let fold = match self.func {
             ReduceFn::Max => RowFold::Max,
             ReduceFn::Min => RowFold::Min,
-            _ => RowFold::Sum,
+            ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Prod | ReduceFn::Any | ReduceFn::All => {
+                RowFold::Sum
+            }
         };
         totals.fill(0.0);
         for i in 0..self.x.len() {

@@ -430,7 +430,15 @@ impl Selector<'_> {
             let value = Value::new(id, i as u32);
             let view = match segment.epilogue.last() {
                 Some(Fused::CacheWrite { cache, .. }) => reads[first + cache].clone(),
-                _ => self.allocate_result(value),
+                Some(
+                    Fused::Bias { .. }
+                    | Fused::Map { .. }
+                    | Fused::Binary { .. }
+                    | Fused::Scalar { .. }
+                    | Fused::Glu { .. }
+                    | Fused::Rope { .. },
+                )
+                | None => self.allocate_result(value),
             };
             self.place(value, view.clone());
             outputs.push(SegmentOutput {

@@ -3,7 +3,7 @@
 use gabion_tensor::{DType, Dim};
 
 use super::steps::{StepCheck, Want};
-use crate::kernel::{Epilogue, Matmul, SegmentOutput};
+use crate::kernel::{Epilogue, Matmul, NormKind, SegmentOutput};
 use crate::view::View;
 use crate::weight::{Arrangement, Layout, WeightSegment};
 
@@ -24,27 +24,13 @@ impl StepCheck<'_, '_> {
         let Some(x) = step.reads.first() else {
             return self.error("expected x as read 0, found no reads");
         };
-        let Some(([.., k], lead)) = x
-            .shape
-            .split_last()
-            .map(|(k, lead)| (std::slice::from_ref(k), lead))
-        else {
+        let Some((k, lead)) = x.shape.split_last() else {
             return self.error(format!("read 0: expected [.., K], found {}", x.shape));
         };
         let x_shape: Vec<Dim> = lead.iter().chain(weight.ty.shape.get(1)).cloned().collect();
         self.expect("read 0", x, F32, &x_shape);
         if let Some(norm) = &matmul.prologue {
-            for index in 1..=norm.kind.vectors() {
-                match step.reads.get(index) {
-                    Some(vector) => self.expect(
-                        &format!("read {index} (norm)"),
-                        vector,
-                        Want::Float,
-                        std::slice::from_ref(k),
-                    ),
-                    None => self.error(format!("read {index} (norm) is missing")),
-                }
-            }
+            self.norm_vectors(norm.kind, k);
         }
         if matmul.outputs.len() != weight.segments.len() {
             let (found, name) = (matmul.outputs.len(), &weight.name);
@@ -53,8 +39,24 @@ impl StepCheck<'_, '_> {
                 weight.segments.len()
             ));
         }
-        let mut written = vec![0usize; step.writes.len()];
-        for (index, (output, segment)) in matmul.outputs.iter().zip(&weight.segments).enumerate() {
+        self.outputs(&matmul.outputs, &weight.segments, lead);
+    }
+
+    /// The reads after x: the norm's vectors.
+    fn norm_vectors(&mut self, kind: NormKind, k: &Dim) {
+        for index in 1..=kind.vectors() {
+            let what = format!("read {index} (norm)");
+            match self.step.reads.get(index) {
+                Some(vector) => self.expect(&what, vector, Want::Float, std::slice::from_ref(k)),
+                None => self.error(format!("{what} is missing")),
+            }
+        }
+    }
+
+    /// Each segment, and each write written by one.
+    fn outputs(&mut self, outputs: &[SegmentOutput], segments: &[WeightSegment], lead: &[Dim]) {
+        let mut written = vec![0usize; self.step.writes.len()];
+        for (index, (output, segment)) in outputs.iter().zip(segments).enumerate() {
             if let Some(n) = written.get_mut(output.write) {
                 *n += 1;
             }
@@ -75,67 +77,13 @@ impl StepCheck<'_, '_> {
         lead: &[Dim],
     ) {
         let mut width = segment.rows.len();
-        let with = |columns: usize| -> Vec<Dim> {
-            lead.iter().cloned().chain([Dim::from(columns)]).collect()
-        };
         let mut cache = false;
         for epilogue in &output.epilogue {
             if cache {
                 return self.error(format!("segment {index}: a cache write ends its epilogue"));
             }
-            match epilogue {
-                Epilogue::Bias { read } => self.operand(index, "bias", *read, &[Dim::from(width)]),
-                Epilogue::Map { func } if !func.accepts(DType::F32) || func.is_test() => {
-                    self.error(format!(
-                        "segment {index}: {} is no function of f32 numbers",
-                        func.name()
-                    ));
-                }
-                Epilogue::Map { .. } => {}
-                Epilogue::Scalar { func, .. } | Epilogue::Binary { func, .. }
-                    if !func.accepts(DType::F32) =>
-                {
-                    self.error(format!(
-                        "segment {index}: {} is no function of f32 numbers",
-                        func.name()
-                    ));
-                }
-                Epilogue::Scalar { .. } => {}
-                Epilogue::Binary { read, .. } => {
-                    self.operand(index, "operand", *read, &with(width))
-                }
-                Epilogue::Glu { .. } => match segment.arrangement {
-                    Arrangement::Halves { block }
-                        if block == segment.rows.len() && width == block =>
-                    {
-                        width /= 2
-                    }
-                    Arrangement::Halves { .. } | Arrangement::Plain => {
-                        let found = segment.arrangement;
-                        self.error(format!("segment {index}: glu needs halves of one block of {width} rows, found {found:?}"));
-                    }
-                },
-                Epilogue::Rope { cos, sin } => match segment.arrangement {
-                    Arrangement::Halves { block } => {
-                        self.operand(index, "cos", *cos, &with(block / 2));
-                        self.operand(index, "sin", *sin, &with(block / 2));
-                    }
-                    Arrangement::Plain => self.error(format!(
-                        "segment {index}: rope needs halves of one head, found Plain"
-                    )),
-                },
-                Epilogue::CacheWrite { position } => {
-                    cache = true;
-                    match self.step.reads.get(*position) {
-                        Some(view) => {
-                            self.expect_scalar(&format!("read {position} (position)"), view)
-                        }
-                        None => self.error(format!(
-                            "segment {index}: read {position} (position) is missing"
-                        )),
-                    }
-                }
-            }
+            self.epilogue(index, epilogue, segment, lead, &mut width);
+            cache = matches!(epilogue, Epilogue::CacheWrite { .. });
         }
         let Some(write) = self.step.writes.get(output.write) else {
             return self.error(format!(
@@ -147,9 +95,69 @@ impl StepCheck<'_, '_> {
         if cache {
             self.cache(&what, write, lead, width);
         } else {
-            self.expect(&what, write, F32, &with(width));
+            self.expect(&what, write, F32, &row_shape(lead, width));
         }
         self.dense_columns(&what, write);
+    }
+
+    /// One step of a segment's epilogue on rows of `width`, which pairs halve.
+    fn epilogue(
+        &mut self,
+        index: usize,
+        epilogue: &Epilogue,
+        segment: &WeightSegment,
+        lead: &[Dim],
+        width: &mut usize,
+    ) {
+        match epilogue {
+            Epilogue::Bias { read } => self.operand(index, "bias", *read, &[Dim::from(*width)]),
+            Epilogue::Map { func } => {
+                let fits = func.accepts(DType::F32) && !func.is_test();
+                self.function(index, func.name(), fits);
+            }
+            Epilogue::Scalar { func, .. } => {
+                self.function(index, func.name(), func.accepts(DType::F32));
+            }
+            Epilogue::Binary { func, read, .. } => {
+                if self.function(index, func.name(), func.accepts(DType::F32)) {
+                    self.operand(index, "operand", *read, &row_shape(lead, *width));
+                }
+            }
+            Epilogue::Glu { .. } => match segment.arrangement {
+                Arrangement::Halves { block } if block == segment.rows.len() && *width == block => {
+                    *width /= 2;
+                }
+                Arrangement::Halves { .. } | Arrangement::Plain => {
+                    let found = segment.arrangement;
+                    self.error(format!("segment {index}: glu needs halves of one block of {width} rows, found {found:?}"));
+                }
+            },
+            Epilogue::Rope { cos, sin } => match segment.arrangement {
+                Arrangement::Halves { block } => {
+                    self.operand(index, "cos", *cos, &row_shape(lead, block / 2));
+                    self.operand(index, "sin", *sin, &row_shape(lead, block / 2));
+                }
+                Arrangement::Plain => self.error(format!(
+                    "segment {index}: rope needs halves of one head, found Plain"
+                )),
+            },
+            Epilogue::CacheWrite { position } => match self.step.reads.get(*position) {
+                Some(view) => self.expect_scalar(&format!("read {position} (position)"), view),
+                None => self.error(format!(
+                    "segment {index}: read {position} (position) is missing"
+                )),
+            },
+        }
+    }
+
+    /// True if a function is one of f32 numbers, else an error.
+    fn function(&mut self, segment: usize, name: &str, fits: bool) -> bool {
+        if !fits {
+            self.error(format!(
+                "segment {segment}: {name} is no function of f32 numbers"
+            ));
+        }
+        fits
     }
 
     fn operand(&mut self, segment: usize, role: &str, read: usize, shape: &[Dim]) {
@@ -193,4 +201,9 @@ impl StepCheck<'_, '_> {
             ));
         }
     }
+}
+
+/// Rows of x with `columns` columns.
+fn row_shape(lead: &[Dim], columns: usize) -> Vec<Dim> {
+    lead.iter().cloned().chain([Dim::from(columns)]).collect()
 }

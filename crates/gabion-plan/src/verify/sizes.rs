@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use gabion_tensor::{Bindings, Constraint, Dim, DimError, Proof, Relation, Relations, Symbol};
 
 use super::PlanItem;
-use crate::kernel::Kernel;
 use crate::plan::{Place, Plan};
 
 /// Values that symbols are given: small, odd, round, and next to round.
@@ -159,11 +158,9 @@ pub(super) fn all_dims(plan: &Plan) -> impl Iterator<Item = (PlanItem, &Dim)> {
     });
     let steps = plan.steps.iter().enumerate().flat_map(|(i, step)| {
         let views = step.reads.iter().chain(&step.writes).flat_map(dims_of_view);
-        let own = match &step.kernel {
-            Kernel::Range { start, step } => vec![start, step],
-            _ => Vec::new(),
-        };
-        views.chain(own).map(move |dim| (PlanItem::Step(i), dim))
+        views
+            .chain(step.kernel.dims())
+            .map(move |dim| (PlanItem::Step(i), dim))
     });
     let outputs = plan.outputs.iter().enumerate().flat_map(|(i, output)| {
         let dims = output.ty.shape.iter().chain(dims_of_view(&output.view));

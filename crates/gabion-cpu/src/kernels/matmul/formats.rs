@@ -43,43 +43,35 @@ pub(super) struct Q4_1;
 pub(super) struct Q5_0;
 pub(super) struct Q5_1;
 
-impl<S: Simd> TileFormat<S> for F32 {
-    const BLOCK_K: usize = 4;
-    const BLOCK_BYTES: usize = 4 * TILE * 4;
-    const CHUNK: usize = 1;
-    type Scale = ();
-    type Codes = S::F;
+/// A format of plain values that lie in the order of k, of `$bytes` bytes each.
+macro_rules! plain_values {
+    ($format:ty, $bytes:literal, |$at:ident| $load:expr) => {
+        impl<S: Simd> TileFormat<S> for $format {
+            const BLOCK_K: usize = 4;
+            const BLOCK_BYTES: usize = 4 * TILE * $bytes;
+            const CHUNK: usize = 1;
+            type Scale = ();
+            type Codes = S::F;
 
-    #[inline(always)]
-    unsafe fn scale(_: *const u8, _: usize) {}
-    #[inline(always)]
-    unsafe fn codes(block: *const u8, _: (), chunk: usize, lane: usize) -> S::F {
-        unsafe { S::load(block.cast::<f32>().add(chunk * TILE + lane)) }
-    }
-    #[inline(always)]
-    unsafe fn weights(codes: S::F, _: (), _: usize) -> S::F {
-        codes
-    }
+            #[inline(always)]
+            unsafe fn scale(_: *const u8, _: usize) {}
+            #[inline(always)]
+            unsafe fn codes(block: *const u8, _: (), chunk: usize, lane: usize) -> S::F {
+                unsafe {
+                    let $at = block.add((chunk * TILE + lane) * $bytes);
+                    $load
+                }
+            }
+            #[inline(always)]
+            unsafe fn weights(codes: S::F, _: (), _: usize) -> S::F {
+                codes
+            }
+        }
+    };
 }
 
-impl<S: Simd> TileFormat<S> for F16 {
-    const BLOCK_K: usize = 4;
-    const BLOCK_BYTES: usize = 4 * TILE * 2;
-    const CHUNK: usize = 1;
-    type Scale = ();
-    type Codes = S::F;
-
-    #[inline(always)]
-    unsafe fn scale(_: *const u8, _: usize) {}
-    #[inline(always)]
-    unsafe fn codes(block: *const u8, _: (), chunk: usize, lane: usize) -> S::F {
-        unsafe { S::load_f16(block.add((chunk * TILE + lane) * 2)) }
-    }
-    #[inline(always)]
-    unsafe fn weights(codes: S::F, _: (), _: usize) -> S::F {
-        codes
-    }
-}
+plain_values!(F32, 4, |at| S::load(at.cast::<f32>()));
+plain_values!(F16, 2, |at| S::load_f16(at));
 
 impl<S: Simd> TileFormat<S> for Bf16 {
     const BLOCK_K: usize = 4;

@@ -289,10 +289,11 @@ impl Job<'_> {
         packed: *const f32,
     ) {
         let first_row = block.panel(mine.panels.start).start;
-        let ahead = match run.format {
-            WeightFormat::F32 => FAR,
-            // Decoded just now.
-            _ => 0,
+        // Other formats were decoded just now.
+        let ahead = if run.format == WeightFormat::F32 {
+            FAR
+        } else {
+            0
         };
         for start in (0..self.k).step_by(step) {
             let steps = step.min(self.k - start);

@@ -2,6 +2,8 @@
 //! Both round after every operation, in the same order, so they give the same bits.
 #![allow(unsafe_code)]
 
+use std::fmt::Display;
+
 use gabion_plan::{Arrangement, Epilogue, RunError};
 use gabion_tensor::{BinaryFn, DType, UnaryFn};
 
@@ -92,29 +94,116 @@ pub(super) fn parse(
     segment: &TiledSegment,
     m: usize,
 ) -> Result<Parsed, RunError> {
-    let mut width = segment.rows.len();
+    let rows = segment.rows.len();
+    let mut parser = Parser {
+        cx,
+        m,
+        rows,
+        block: segment
+            .pieces
+            .iter()
+            .find_map(|piece| piece.pairs.as_ref())
+            .map(|pairs| pairs.block),
+        width: rows,
+    };
     let mut position = None;
     let mut ops = Vec::new();
-    let block = segment
-        .pieces
-        .iter()
-        .find_map(|piece| piece.pairs.as_ref())
-        .map(|pairs| pairs.block);
-    let pairs = || {
-        block.ok_or_else(|| {
-            cx.wrong(format!(
-                "pairs are asked for, and the segment is {:?}",
-                Arrangement::Plain
-            ))
-        })
-    };
-    let matrix = |read: usize, columns: usize| {
+    for op in epilogue {
+        cx.require(position.is_none(), || {
+            "nothing comes after the cache write".into()
+        })?;
+        match parser.op(op)? {
+            Step::Row(op) => ops.push(op),
+            Step::CacheWrite(read) => position = Some(read),
+        }
+    }
+    Ok(Parsed {
+        width: parser.width,
+        position,
+        fused: fuse(cx, epilogue, segment),
+        ops: RowOps(ops),
+    })
+}
+
+/// What an epilogue's step is where it is not fused.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "each is taken apart where it is made"
+)]
+enum Step {
+    Row(RowOp),
+    /// The read that holds the position.
+    CacheWrite(usize),
+}
+
+/// Checks the steps of an epilogue one after the other.
+struct Parser<'a> {
+    cx: &'a Prepare<'a>,
+    m: usize,
+    /// Rows of the segment.
+    rows: usize,
+    /// Rows of a block of pairs, if the segment has pairs.
+    block: Option<usize>,
+    /// Columns that are left.
+    width: usize,
+}
+
+impl Parser<'_> {
+    fn op(&mut self, op: &Epilogue) -> Result<Step, RunError> {
+        Ok(Step::Row(match op {
+            Epilogue::Bias { read } => RowOp::Bias(self.bias(*read)?),
+            Epilogue::Map { func } => {
+                let of_numbers = func.f32_fn().is_some() && !func.is_test();
+                self.require_floats(of_numbers, func)?;
+                RowOp::Map(*func)
+            }
+            Epilogue::Binary {
+                func,
+                read,
+                swapped,
+            } => {
+                self.require_floats(func.f32_fn().is_some(), func)?;
+                RowOp::Binary {
+                    func: *func,
+                    operand: self.matrix(*read, self.width)?,
+                    swapped: *swapped,
+                }
+            }
+            Epilogue::Scalar { func, value } => {
+                self.require_floats(func.f32_fn().is_some(), func)?;
+                RowOp::Scalar(*func, *value)
+            }
+            Epilogue::Glu { func } => self.glu(*func)?,
+            Epilogue::Rope { cos, sin } => self.rope(*cos, *sin)?,
+            Epilogue::CacheWrite { position } => return Ok(Step::CacheWrite(*position)),
+        }))
+    }
+
+    fn require_floats(&self, fits: bool, func: &dyn Display) -> Result<(), RunError> {
+        self.cx.require(fits, || format!("`{func}` of floats"))
+    }
+
+    fn bias(&self, read: usize) -> Result<Rows, RunError> {
+        let (cx, width) = (self.cx, self.width);
+        let placed = cx.read(read)?;
+        require_float(cx, "the bias", placed.dtype)?;
+        let fits = placed.shape.as_slice() == [width] && placed.dtype != DType::F64;
+        cx.require(fits, || {
+            format!(
+                "the bias is {}{:?}, expected f32[{width}]",
+                placed.dtype, placed.shape
+            )
+        })?;
+        Ok(Rows::along(placed, &[0]))
+    }
+
+    /// An operand with as many rows as x.
+    fn matrix(&self, read: usize, columns: usize) -> Result<Rows, RunError> {
+        let (cx, m) = (self.cx, self.m);
         let placed = cx.read(read)?;
         require_float(cx, "an operand of the epilogue", placed.dtype)?;
-        let rank = placed.shape.len();
-        let fits = rank > 0
-            && placed.dtype != DType::F64
-            && placed.shape[rank - 1] == columns
+        let fits = placed.dtype != DType::F64
+            && placed.shape.last() == Some(&columns)
             && placed.numel() == m * columns;
         cx.require(fits, || {
             format!(
@@ -122,80 +211,37 @@ pub(super) fn parse(
                 placed.dtype, placed.shape
             )
         })?;
-        Ok::<Rows, RunError>(Rows::along(placed, &[rank - 1]))
-    };
-    for op in epilogue {
-        cx.require(position.is_none(), || {
-            "nothing comes after the cache write".into()
-        })?;
-        match op {
-            Epilogue::Bias { read } => {
-                let placed = cx.read(*read)?;
-                require_float(cx, "the bias", placed.dtype)?;
-                cx.require(
-                    placed.shape.as_slice() == [width] && placed.dtype != DType::F64,
-                    || {
-                        format!(
-                            "the bias is {}{:?}, expected f32[{width}]",
-                            placed.dtype, placed.shape
-                        )
-                    },
-                )?;
-                ops.push(RowOp::Bias(Rows::along(placed, &[0])));
-            }
-            Epilogue::Map { func } => {
-                cx.require(func.f32_fn().is_some() && !func.is_test(), || {
-                    format!("`{func}` of floats")
-                })?;
-                ops.push(RowOp::Map(*func));
-            }
-            Epilogue::Binary {
-                func,
-                read,
-                swapped,
-            } => {
-                cx.require(func.f32_fn().is_some(), || format!("`{func}` of floats"))?;
-                ops.push(RowOp::Binary {
-                    func: *func,
-                    operand: matrix(*read, width)?,
-                    swapped: *swapped,
-                });
-            }
-            Epilogue::Scalar { func, value } => {
-                cx.require(func.f32_fn().is_some(), || format!("`{func}` of floats"))?;
-                ops.push(RowOp::Scalar(*func, *value));
-            }
-            Epilogue::Glu { func } => {
-                cx.require(
-                    func.f32_fn().is_some() && width == segment.rows.len(),
-                    || format!("`{func}` of pairs"),
-                )?;
-                ops.push(RowOp::Glu {
-                    func: *func,
-                    block: pairs()?,
-                });
-                width /= 2;
-            }
-            Epilogue::Rope { cos, sin } => {
-                cx.require(width == segment.rows.len(), || {
-                    "a rotation after pairs have gone".into()
-                })?;
-                let block = pairs()?;
-                ops.push(RowOp::Rope {
-                    cos: matrix(*cos, block / 2)?,
-                    sin: matrix(*sin, block / 2)?,
-                    block,
-                });
-            }
-            Epilogue::CacheWrite { position: read } => position = Some(*read),
-        }
+        Ok(Rows::along(placed, &[placed.shape.len() - 1]))
     }
-    Ok(Parsed {
-        width,
-        position,
-        fused: fuse(cx, epilogue, segment),
-        ops: RowOps(ops),
-    })
+
+    fn pairs(&self) -> Result<usize, RunError> {
+        self.block.ok_or_else(|| {
+            self.cx.wrong(format!(
+                "pairs are asked for, and the segment is {:?}",
+                Arrangement::Plain
+            ))
+        })
+    }
+
+    fn glu(&mut self, func: UnaryFn) -> Result<RowOp, RunError> {
+        let fits = func.f32_fn().is_some() && self.width == self.rows;
+        self.cx.require(fits, || format!("`{func}` of pairs"))?;
+        let block = self.pairs()?;
+        self.width /= 2;
+        Ok(RowOp::Glu { func, block })
+    }
+
+    fn rope(&self, cos: usize, sin: usize) -> Result<RowOp, RunError> {
+        self.cx.require(self.width == self.rows, || {
+            "a rotation after pairs have gone".into()
+        })?;
+        let block = self.pairs()?;
+        Ok(RowOp::Rope {
+            cos: self.matrix(cos, block / 2)?,
+            sin: self.matrix(sin, block / 2)?,
+            block,
+        })
+    }
 }
 
 /// The function of an activation, as the kernel knows it.
@@ -236,18 +282,13 @@ fn fuse(cx: &Prepare<'_>, epilogue: &[Epilogue], segment: &TiledSegment) -> Opti
         });
         rest = tail;
     }
-    // Where the rows of an operand are, and how far apart.
-    let matrix = |read: usize| {
-        let placed = cx.read(read).ok()?;
-        let rows = Rows::along(placed, &[placed.shape.len() - 1]);
-        Some((placed.clone(), plain_rows(placed, &rows)?))
-    };
     let form = match rest {
         [Epilogue::Glu { func }] => FusedForm::Gated {
             activation: activation(*func)?,
         },
         [Epilogue::Rope { cos, sin }] => {
-            let ((cos, cos_stride), (sin, sin_stride)) = (matrix(*cos)?, matrix(*sin)?);
+            let ((cos, cos_stride), (sin, sin_stride)) =
+                (matrix_at(cx, *cos)?, matrix_at(cx, *sin)?);
             if cos_stride != sin_stride {
                 return None;
             }
@@ -257,30 +298,40 @@ fn fuse(cx: &Prepare<'_>, epilogue: &[Epilogue], segment: &TiledSegment) -> Opti
                 row_stride: cos_stride,
             }
         }
-        _ => {
-            let mut function = None;
-            if let [Epilogue::Map { func }, tail @ ..] = rest {
-                (function, rest) = (Some(activation(*func)?), tail);
-            }
-            let residual = match rest {
-                [] => None,
-                // A sum is the same either way round.
-                [
-                    Epilogue::Binary {
-                        func: BinaryFn::Add,
-                        read,
-                        ..
-                    },
-                ] => Some(matrix(*read)?),
-                _ => return None,
-            };
-            FusedForm::Plain {
-                activation: function,
-                residual,
-            }
-        }
+        _ => plain_form(cx, rest)?,
     };
     Some(Fused { scale, bias, form })
+}
+
+/// Where the rows of an operand are, and how far apart.
+fn matrix_at(cx: &Prepare<'_>, read: usize) -> Option<(Placed, usize)> {
+    let placed = cx.read(read).ok()?;
+    let rows = Rows::along(placed, &[placed.shape.len() - 1]);
+    Some((placed.clone(), plain_rows(placed, &rows)?))
+}
+
+/// An activation and then a residual, of which each may be missing.
+fn plain_form(cx: &Prepare<'_>, epilogue: &[Epilogue]) -> Option<FusedForm> {
+    let (mut rest, mut function) = (epilogue, None);
+    if let [Epilogue::Map { func }, tail @ ..] = rest {
+        (function, rest) = (Some(activation(*func)?), tail);
+    }
+    let residual = match rest {
+        [] => None,
+        // A sum is the same either way round.
+        [
+            Epilogue::Binary {
+                func: BinaryFn::Add,
+                read,
+                ..
+            },
+        ] => Some(matrix_at(cx, *read)?),
+        _ => return None,
+    };
+    Some(FusedForm::Plain {
+        activation: function,
+        residual,
+    })
 }
 
 impl Fused {
@@ -441,28 +492,39 @@ impl RowOps {
                     }
                 }
                 RowOp::Glu { func, block } => {
-                    let half = block / 2;
                     lanes.unary(*func, &values[..n], operand);
-                    for i in 0..n / 2 {
-                        let first = i / half * block + i % half;
-                        values[i] = operand[first] * values[first + half];
-                    }
+                    gate(&mut values[..n], operand, *block);
                     n /= 2;
                 }
                 RowOp::Rope { cos, sin, block } => {
-                    let half = block / 2;
-                    let (angles, rest) = other.split_at_mut(half);
+                    let (angles, rest) = other.split_at_mut(block / 2);
+                    let rest = &mut rest[..block / 2];
                     cos.load(cx, row, 0, angles);
-                    sin.load(cx, row, 0, &mut rest[..half]);
-                    for head in values[..n].chunks_exact_mut(*block) {
-                        for i in 0..half {
-                            let (a, b, c, s) = (head[i], head[i + half], angles[i], rest[i]);
-                            head[i] = a * c - b * s;
-                            head[i + half] = b * c + a * s;
-                        }
-                    }
+                    sin.load(cx, row, 0, rest);
+                    rotate(&mut values[..n], angles, rest);
                 }
             }
+        }
+    }
+}
+
+/// The product of each pair: its activated first and its second, into the first half of `values`.
+fn gate(values: &mut [f32], activated: &[f32], block: usize) {
+    let half = block / 2;
+    for i in 0..values.len() / 2 {
+        let first = i / half * block + i % half;
+        values[i] = activated[first] * values[first + half];
+    }
+}
+
+/// Turns the pairs of each head.
+fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    for head in values.chunks_exact_mut(2 * half) {
+        for i in 0..half {
+            let (a, b, c, s) = (head[i], head[i + half], cos[i], sin[i]);
+            head[i] = a * c - b * s;
+            head[i + half] = b * c + a * s;
         }
     }
 }
