@@ -103,25 +103,32 @@ impl CausalLmConfig {
                 problems: f.problems,
             });
         };
+        let config = Self::read_fields(&mut f, family, partial(family));
+        config.check_sizes(&mut f);
+        f.finish(file, config)
+    }
+
+    /// Every field of a family; ones stand in for what could not be read, beside the problem.
+    fn read_fields(f: &mut Fields<'_>, family: Family, partial: PartialRotary) -> Self {
         let traits = family.traits();
         let hidden_size = f.needed_size("hidden_size");
         let heads = f.needed_size("num_attention_heads");
-        let kv_heads = read_kv_heads(&mut f, family, heads);
-        let head_dim = read_head_dim(&mut f, hidden_size, heads);
+        let kv_heads = read_kv_heads(f, family, heads);
+        let head_dim = read_head_dim(f, hidden_size, heads);
         let n_layers = f.needed_count("num_hidden_layers", MAX_LAYERS);
         let context_length = f.needed_size("max_position_embeddings");
-        refuse_quantized(&mut f);
-        refuse_window(&mut f, family, n_layers, context_length);
+        refuse_quantized(f);
+        refuse_window(f, family, n_layers, context_length);
         let context = RopeContext {
             head_dim,
             max_positions: context_length,
             longrope_aliases: traits.longrope_aliases,
-            partial: partial(family),
+            partial,
         };
-        let rope = read_rope(&mut f, &context);
+        let rope = read_rope(f, &context);
         let attention_bias = f.flag("attention_bias", false);
         f.refuse_null("rms_norm_eps", POSITIVE);
-        let config = Self {
+        Self {
             family,
             vocab_size: f.required_size("vocab_size"),
             hidden_size: hidden_size.unwrap_or(1),
@@ -130,7 +137,7 @@ impl CausalLmConfig {
             heads: heads.unwrap_or(1),
             kv_heads: kv_heads.unwrap_or(1),
             head_dim: head_dim.unwrap_or(2),
-            activation: read_activation(&mut f, "silu"),
+            activation: read_activation(f, "silu"),
             rms_norm_eps: f.positive("rms_norm_eps").unwrap_or(traits.rms_norm_eps),
             context_length: context_length.unwrap_or(1),
             qkv_bias: attention_bias || traits.qkv_bias,
@@ -139,13 +146,11 @@ impl CausalLmConfig {
             tie_word_embeddings: f.flag("tie_word_embeddings", false),
             rope,
             stacked: traits.stacked,
-            dtype: read_dtype(&mut f),
+            dtype: read_dtype(f),
             bos_token_id: f.token_ids("bos_token_id").first().copied(),
             eos_token_ids: f.token_ids("eos_token_id"),
             pad_token_id: f.token_ids("pad_token_id").first().copied(),
-        };
-        config.check_sizes(&mut f);
-        f.finish(file, config)
+        }
     }
 
     /// Positions after which the rotary frequencies change for the whole sequence (LongRope). Keys

@@ -222,16 +222,7 @@ fn read_scaling(
     rotary_dim: Option<usize>,
     original: Option<usize>,
 ) -> RopeScaling {
-    let (new, old) = (rope.word("rope_type"), rope.word("type"));
-    if let (Some(a), Some(b)) = (&new, &old)
-        && a != b
-    {
-        rope.contradiction(
-            &["rope_type", "type"],
-            format!("the first is {a}, the second {b}"),
-        );
-    }
-    let word = new.or(old).unwrap_or_else(|| "default".to_owned());
+    let word = read_rule(rope);
     // 2 stands for what could not be read: the problem is recorded, and 2 makes no other.
     let original = original.unwrap_or(2);
     let max_positions = context.max_positions.unwrap_or(original);
@@ -244,19 +235,7 @@ fn read_scaling(
         "linear" => RopeScaling::Linear {
             factor: rope.required_positive("factor"),
         },
-        "dynamic" => {
-            let factor = rope.required_positive("factor");
-            if rotary_dim.is_some_and(|dim| dim <= 2) {
-                rope.contradiction(
-                    &["rope_type", "partial_rotary_factor"],
-                    "`dynamic` needs more than one frequency".to_owned(),
-                );
-            }
-            RopeScaling::Dynamic {
-                factor,
-                max_positions,
-            }
-        }
+        "dynamic" => read_dynamic(rope, rotary_dim, max_positions),
         "llama3" => read_llama3(rope, original),
         "yarn" => read_yarn(rope, ratio, original),
         "longrope" => read_longrope(rope, rotary_dim, ratio, original),
@@ -273,6 +252,38 @@ fn read_scaling(
             );
             RopeScaling::Default
         }
+    }
+}
+
+/// The rule's name, which may stand under two fields.
+fn read_rule(rope: &mut Fields<'_>) -> String {
+    let (new, old) = (rope.word("rope_type"), rope.word("type"));
+    if let (Some(a), Some(b)) = (&new, &old)
+        && a != b
+    {
+        rope.contradiction(
+            &["rope_type", "type"],
+            format!("the first is {a}, the second {b}"),
+        );
+    }
+    new.or(old).unwrap_or_else(|| "default".to_owned())
+}
+
+fn read_dynamic(
+    rope: &mut Fields<'_>,
+    rotary_dim: Option<usize>,
+    max_positions: usize,
+) -> RopeScaling {
+    let factor = rope.required_positive("factor");
+    if rotary_dim.is_some_and(|dim| dim <= 2) {
+        rope.contradiction(
+            &["rope_type", "partial_rotary_factor"],
+            "`dynamic` needs more than one frequency".to_owned(),
+        );
+    }
+    RopeScaling::Dynamic {
+        factor,
+        max_positions,
     }
 }
 

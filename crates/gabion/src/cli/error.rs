@@ -128,7 +128,7 @@ pub(crate) enum CliError {
         /// The integer inputs with their values.
         shown: String,
         /// What failed.
-        source: gabion::ir::EvalError,
+        source: Box<gabion::ir::EvalError>,
     },
     /// Options that cannot be true together.
     #[error("{0}")]

@@ -86,12 +86,12 @@ fn linear_measures_each_number_of_rows() {
             "q4_1",
         ],
     )
-    .refused(&["33", "32"]);
+    .refused(&["`dtype` is q4_1, whose blocks hold 32 values: in_dim 33 is no multiple of 32"]);
     gabion(
         folder.path(),
         ["bench", "linear", "--in-dim", "4", "--out-dims", "0"],
     )
-    .refused(&["out_dims[0]"]);
+    .refused(&["`out_dims[0]` is 0: sizes are positive"]);
     gabion(
         folder.path(),
         [
@@ -105,7 +105,7 @@ fn linear_measures_each_number_of_rows() {
             "0",
         ],
     )
-    .refused(&["--m"]);
+    .refused(&["--m: expected at least 1 row"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn models_encoders_and_compilation_are_measured() {
         "--prefill",
         "129"
     ];
-    gabion(folder.path(), words).refused(&["129", "the model has 128"]);
+    gabion(folder.path(), words).refused(&["129 prompt tokens", "the model has 128"]);
 
     let words = words![
         "bench",
@@ -198,6 +198,49 @@ fn models_encoders_and_compilation_are_measured() {
     )
     .json();
     positive(&report, &["nodes", "steps", "build_ms", "lower_ms"]);
+}
+
+#[test]
+fn sizes_that_nobody_means_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = usize::MAX.to_string();
+    let model = words!["bench", "model", "--model", tiny_llama(), "--past", &most];
+    gabion(folder.path(), model).refused(&[
+        "18446744073709551615 prompt tokens and 96 new ones",
+        "the model has 128",
+    ]);
+    for (option, value, said) in [
+        (
+            "--batch",
+            "1,0",
+            "--batch and --tokens: expected at least 1",
+        ),
+        ("--tokens", "0", "--batch and --tokens: expected at least 1"),
+        (
+            "--batch",
+            most.as_str(),
+            "--batch 18446744073709551615 of --tokens 20: expected at most 1048576 tokens at once",
+        ),
+    ] {
+        let mut words = words![
+            "bench",
+            "encoder",
+            "--model",
+            fixture("tiny_bert"),
+            option,
+            value
+        ]
+        .to_vec();
+        if option != "--tokens" {
+            words.extend(words!["--tokens", "20"]);
+        }
+        gabion(folder.path(), words).refused(&[said]);
+    }
+    for option in ["--prefill", "--decode", "--past"] {
+        let words = words!["bench", "model", "--model", tiny_llama(), option, "0"];
+        gabion(folder.path(), words)
+            .refused(&["--prefill, --decode and --past: expected at least 1"]);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use gabion::SentenceEncoder;
+use gabion::cpu::limits::Limits;
 use gabion::ir::Sampler;
 use gabion::nn::BertConfig;
 use serde_json::{Value, json};
@@ -40,26 +41,65 @@ pub(crate) struct Args {
 /// At least so many runs of each row, for at least about so long.
 const LEAST: usize = 7;
 const BUDGET: Duration = Duration::from_secs(1);
+/// More at once is a slip of the finger.
+const MOST_TOKENS: usize = 1 << 20;
 
 pub(super) fn run(args: &Args, out: &Output) -> Done {
     let engine = args.engine.engine()?;
-    if args.tokens == 0 || args.batch.contains(&0) {
-        return Err(
-            CliError::Options("--batch and --tokens: expected at least 1".to_owned()).into(),
-        );
-    }
     let (located, files) = model_arg::open(&args.model, out)?;
     let config = BertConfig::from_json(files.config(), &files.config_path().display().to_string())?;
+    check(args, &config)?;
+    let mut encoder = SentenceEncoder::load(&engine, &files)?;
+    let limits = measure_limits(args.engine.threads()?, out)?;
+    let rows = rows(args, &mut encoder, &config, &limits, out)?;
+    out.text(&limits_line(&limits))?;
+    out.text(&table(
+        &["texts", "median ms", "min ms", "limit ms", "of limit"],
+        &rows.iter().map(cells).collect::<Vec<_>>(),
+    ))?;
+    out.object(|| {
+        json!({
+            "model": located.name,
+            "limits": limits_json(&limits),
+            "rows": rows,
+            "packed_weight_bytes": encoder.compiled().packed_weight_bytes(),
+            "peak_rss_bytes": peak_rss_bytes(),
+        })
+    })?;
+    Ok(true)
+}
+
+/// Sizes that mean nothing to the model, or that nobody means.
+fn check(args: &Args, config: &BertConfig) -> Result<(), CliError> {
+    let refuse = |message: String| Err(CliError::Options(message));
+    if args.tokens == 0 || args.batch.contains(&0) {
+        return refuse("--batch and --tokens: expected at least 1".to_owned());
+    }
     if args.tokens > config.context_length {
-        let message = format!(
+        return refuse(format!(
             "--tokens {}: the model has {} positions",
             args.tokens, config.context_length
-        );
-        return Err(CliError::Options(message).into());
+        ));
     }
-    let mut encoder = SentenceEncoder::load(&engine, &files)?;
+    let most = args.batch.iter().copied().max().unwrap_or(0);
+    if most.saturating_mul(args.tokens) > MOST_TOKENS {
+        return refuse(format!(
+            "--batch {most} of --tokens {}: expected at most {MOST_TOKENS} tokens at once",
+            args.tokens
+        ));
+    }
+    Ok(())
+}
+
+/// A row of measurements for each batch.
+fn rows(
+    args: &Args,
+    encoder: &mut SentenceEncoder,
+    config: &BertConfig,
+    limits: &Limits,
+    out: &Output,
+) -> anyhow::Result<Vec<Value>> {
     let weight_bytes = encoder.compiled().packed_weight_bytes();
-    let limits = measure_limits(args.engine.threads()?, out)?;
     let mut sampler = Sampler::new(4);
     let mut rows = Vec::new();
     let progress = out.bar("measuring", args.batch.len());
@@ -73,8 +113,8 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let times = sample(LEAST, BUDGET, || Ok(encoder.run(&ids).map(drop)?))?;
         let limit = limit_time(
-            &limits,
-            (batch * args.tokens) as f64 * flops_per_token(&config, args.tokens),
+            limits,
+            (batch * args.tokens) as f64 * flops_per_token(config, args.tokens),
             weight_bytes,
         );
         rows.push(json!({
@@ -87,34 +127,20 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
         }));
         progress.step();
     }
-    drop(progress);
-    let cells = |row: &Value| {
-        let number =
-            |field: &str, digits: usize| format!("{:.digits$}", row[field].as_f64().unwrap_or(0.0));
-        let size = format!("{} x {}", row["batch"], row["tokens"]);
-        vec![
-            size,
-            number("median_ms", 2),
-            number("min_ms", 2),
-            number("limit_ms", 2),
-            number("fraction_of_limit", 3),
-        ]
-    };
-    out.text(&limits_line(&limits))?;
-    out.text(&table(
-        &["texts", "median ms", "min ms", "limit ms", "of limit"],
-        &rows.iter().map(cells).collect::<Vec<_>>(),
-    ))?;
-    out.object(|| {
-        json!({
-            "model": located.name,
-            "limits": limits_json(&limits),
-            "rows": rows,
-            "packed_weight_bytes": weight_bytes,
-            "peak_rss_bytes": peak_rss_bytes(),
-        })
-    })?;
-    Ok(true)
+    Ok(rows)
+}
+
+/// A row as people read it.
+fn cells(row: &Value) -> Vec<String> {
+    let number =
+        |field: &str, digits: usize| format!("{:.digits$}", row[field].as_f64().unwrap_or(0.0));
+    vec![
+        format!("{} x {}", row["batch"], row["tokens"]),
+        number("median_ms", 2),
+        number("min_ms", 2),
+        number("limit_ms", 2),
+        number("fraction_of_limit", 3),
+    ]
 }
 
 /// Two operations for each weight of the layers, and attention to every token.

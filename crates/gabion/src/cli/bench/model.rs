@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gabion::cpu::limits::Limits;
 use gabion::cpu::{CpuExecutor, CpuLoaded, CpuSession};
 use gabion::ir::Sampler;
 use gabion::language_model::causal_lm;
@@ -12,7 +13,7 @@ use gabion::nn::CausalLmConfig;
 use gabion::plan::{Executor, InputRef, Loaded, Session};
 use gabion::tensor::{Bindings, DType};
 use gabion::{CheckpointWeights, ModelError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::engine_args::EngineArgs;
 use super::super::error::CliError;
@@ -54,64 +55,106 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
     // Before the limits are measured, which takes memory of its own.
     let progress = out.spinner("loading");
     let mut loading = load(args, &executor, out)?;
-    let model = &mut loading.model;
     drop(progress);
     let progress = out.spinner("measuring");
-    let prefill = model.prefill(args.prefill)?;
-    let decode = model.decode(args.past, args.decode)?;
-    let sync_share = model.sync_share(args.past, args.decode)?;
-    let peak_rss = peak_rss_bytes();
+    let measured = Measured::of(args, &mut loading.model)?;
     drop(progress);
     let limits = measure_limits(args.engine.threads()?, out)?;
-    let config = &model.config;
-    // Every weight once, and on the average half of what the decoded tokens add to the cache.
-    let row = 2 * config.n_layers * config.kv_heads * config.head_dim * 4;
-    let bytes_per_token = model.loaded.packed_weight_bytes() + row * (args.past + args.decode / 2);
-    let decode_limit = limits.dram_gbs * 1e9 / bytes_per_token as f64;
-    let prefill_limit = limits.f32_gflops * 1e9 / flops_per_token(config, args.prefill);
-    let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64();
-    let (prefill_rate, decode_rate) = (rate(args.prefill, prefill), rate(args.decode, decode));
+    let compared = Compared::of(args, &loading.model, &measured, &limits);
     out.text(&limits_line(&limits))?;
     out.line(format_args!(
         "load {:.3} s, compile {:.3} s",
         loading.load.as_secs_f64(),
         loading.compile.as_secs_f64()
     ))?;
-    out.line(format_args!(
-        "prefill {} tokens: {prefill_rate:.1} tok/s ({:.1} % of the f32 limit {prefill_limit:.0})",
-        args.prefill,
-        100.0 * prefill_rate / prefill_limit
-    ))?;
-    out.line(format_args!(
-        "decode {} tokens: {decode_rate:.1} tok/s ({:.1} % of the memory limit {decode_limit:.0})",
-        args.decode,
-        100.0 * decode_rate / decode_limit
-    ))?;
-    out.line(format_args!(
-        "{:.1} MB per token, {:.1} % of the time at barriers, peak RSS {:.1} MB",
-        bytes_per_token as f64 / 1e6,
-        100.0 * sync_share,
-        peak_rss as f64 / 1e6
-    ))?;
-    out.object(|| {
-        json!({
-            "model": loading.name,
-            "limits": limits_json(&limits),
-            "load_s": loading.load.as_secs_f64(),
-            "compile_s": loading.compile.as_secs_f64(),
-            "prefill_tok_s": prefill_rate,
-            "prefill_limit_tok_s": prefill_limit,
-            "decode_tok_s": decode_rate,
-            "decode_limit_tok_s": decode_limit,
-            "sync_share": sync_share,
-            "bytes_per_token": bytes_per_token,
-            "packed_weight_bytes": model.loaded.packed_weight_bytes(),
-            "arena_bytes": model.session.memory().arena_bytes,
-            "cache_bytes": model.session.memory().state_bytes,
-            "peak_rss_bytes": peak_rss,
-        })
-    })?;
+    out.text(&compared.text(args, &measured))?;
+    out.object(|| report(&loading, &measured, &compared, &limits))?;
     Ok(true)
+}
+
+/// What was measured.
+struct Measured {
+    prefill: Duration,
+    decode: Duration,
+    sync_share: f64,
+    peak_rss: u64,
+}
+
+impl Measured {
+    fn of(args: &Args, model: &mut Model) -> anyhow::Result<Self> {
+        Ok(Self {
+            prefill: model.prefill(args.prefill)?,
+            decode: model.decode(args.past, args.decode)?,
+            sync_share: model.sync_share(args.past, args.decode)?,
+            peak_rss: peak_rss_bytes(),
+        })
+    }
+}
+
+/// Tokens a second beside what the machine's limits permit.
+struct Compared {
+    prefill: f64,
+    prefill_limit: f64,
+    decode: f64,
+    decode_limit: f64,
+    bytes_per_token: usize,
+}
+
+impl Compared {
+    fn of(args: &Args, model: &Model, measured: &Measured, limits: &Limits) -> Self {
+        let config = &model.config;
+        // Every weight once, and on the average half of what the decoded tokens add to the cache.
+        let row = 2 * config.n_layers * config.kv_heads * config.head_dim * 4;
+        let bytes_per_token =
+            model.loaded.packed_weight_bytes() + row * (args.past + args.decode / 2);
+        let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64();
+        Self {
+            prefill: rate(args.prefill, measured.prefill),
+            prefill_limit: limits.f32_gflops * 1e9 / flops_per_token(config, args.prefill),
+            decode: rate(args.decode, measured.decode),
+            decode_limit: limits.dram_gbs * 1e9 / bytes_per_token as f64,
+            bytes_per_token,
+        }
+    }
+
+    fn text(&self, args: &Args, measured: &Measured) -> String {
+        format!(
+            "prefill {} tokens: {:.1} tok/s ({:.1} % of the f32 limit {:.0})\n\
+             decode {} tokens: {:.1} tok/s ({:.1} % of the memory limit {:.0})\n\
+             {:.1} MB per token, {:.1} % of the time at barriers, peak RSS {:.1} MB\n",
+            args.prefill,
+            self.prefill,
+            100.0 * self.prefill / self.prefill_limit,
+            self.prefill_limit,
+            args.decode,
+            self.decode,
+            100.0 * self.decode / self.decode_limit,
+            self.decode_limit,
+            self.bytes_per_token as f64 / 1e6,
+            100.0 * measured.sync_share,
+            measured.peak_rss as f64 / 1e6
+        )
+    }
+}
+
+fn report(loading: &Loading, measured: &Measured, compared: &Compared, limits: &Limits) -> Value {
+    let model = &loading.model;
+    json!({
+        "model": loading.name,
+        "limits": limits_json(limits),
+        "load_s": loading.load.as_secs_f64(),
+        "compile_s": loading.compile.as_secs_f64(),
+        "prefill_tok_s": compared.prefill,
+        "prefill_limit_tok_s": compared.prefill_limit,
+        "decode_tok_s": compared.decode,
+        "decode_limit_tok_s": compared.decode_limit,
+        "sync_share": measured.sync_share,
+        "bytes_per_token": compared.bytes_per_token,
+        "packed_weight_bytes": model.loaded.packed_weight_bytes(),
+        "arena_bytes": model.session.memory().arena_bytes,
+        "cache_bytes": model.session.memory().state_bytes,
+        "peak_rss_bytes": measured.peak_rss,
+    })
 }
 
 /// Two operations for each weight of the layers, and attention; the head counts once, for the last
@@ -146,7 +189,7 @@ fn load(args: &Args, executor: &CpuExecutor, out: &Output) -> anyhow::Result<Loa
     let plan = plan.ok_or_else(|| CliError::Options("lowering gave no plan".to_owned()))?;
     let compile = start.elapsed();
     let config = model.config().clone();
-    let capacity = args.prefill.max(args.past + args.decode);
+    let capacity = args.prefill.max(args.past.saturating_add(args.decode));
     if capacity > config.context_length {
         let (prompt, new) = if args.prefill == capacity {
             (capacity, 0)

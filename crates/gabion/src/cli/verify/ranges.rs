@@ -131,7 +131,7 @@ pub(super) fn explained(
     CliError::Samples {
         graph: graph.name.to_string(),
         shown: shown.join(", "),
-        source: error,
+        source: Box::new(error),
     }
     .into()
 }
