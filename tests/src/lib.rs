@@ -21,6 +21,7 @@ pages! {
     getting_started = "getting-started.md",
     ir = "ir.md",
     numerics = "numerics.md",
+    operators = "operators.md",
     performance = "performance.md",
     plan = "plan.md",
 }

@@ -1,8 +1,11 @@
-//! Every ```gir block of the documentation parses and prints as itself.
+//! Every ```gir block of the documentation parses and prints as itself, and `docs/operators.md` has
+//! every operator.
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use gabion_ir::Graph;
+use gabion_ir::{Graph, Op};
+use gabion_tensor::{BinaryFn, CompareFn, UnaryFn};
 
 use crate::repository;
 
@@ -67,5 +70,49 @@ fn the_rust_blocks_of_every_page_are_compiled() {
                 "docs/{name} is not in tests/src/lib.rs"
             );
         }
+    }
+}
+
+/// The rows of the page's tables that tell of an operator: (its word, the row).
+fn operators(page: &str) -> Vec<(&str, &str)> {
+    let rows = page.lines().filter_map(|row| {
+        let (word, _) = row.strip_prefix("| `")?.split_once("` |")?;
+        Some((word, row))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_operator_is_on_its_page_with_an_example() {
+    let page = fs::read_to_string(repository().join("docs/operators.md")).expect("the page");
+    let mut told: Vec<&str> = operators(&page).iter().map(|(word, _)| *word).collect();
+    told.sort_unstable();
+    assert_eq!(told, Op::words(), "left: the page; right: the operators");
+    let mut shown = BTreeSet::new();
+    for (line, text) in blocks(&page) {
+        let graph = Graph::parse(&text).unwrap_or_else(|e| panic!("line {line}: {e}"));
+        gabion_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("line {line}: {e}"));
+        shown.extend(graph.node_ids().map(|id| graph.op(id).name()));
+    }
+    let shown: Vec<&str> = shown.into_iter().collect();
+    assert_eq!(
+        shown,
+        Op::words(),
+        "left: the examples; right: the operators"
+    );
+}
+
+/// What the tables of functions say is what the functions say of themselves.
+#[test]
+fn functions_are_told_in_their_own_words() {
+    let page = fs::read_to_string(repository().join("docs/operators.md")).expect("the page");
+    let unary = UnaryFn::ALL.iter().map(|f| (f.name(), f.doc()));
+    let binary = BinaryFn::ALL.iter().map(|f| (f.name(), f.doc()));
+    let compare = CompareFn::ALL.iter().map(|f| (f.name(), f.doc()));
+    let rows = operators(&page);
+    for (name, doc) in unary.chain(binary).chain(compare) {
+        let row = rows.iter().find(|(word, _)| *word == name).expect(name);
+        let doc = doc.replace('|', "\\|");
+        assert!(row.1.contains(&doc), "expected `{doc}` in {}", row.1);
     }
 }
