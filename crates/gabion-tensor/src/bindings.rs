@@ -60,7 +60,8 @@ impl Borrow<str> for Symbol {
 /// bindings.bind("tokens", 33).unwrap();
 /// let dim: Dim = "ceil_div(tokens, 16)".parse().unwrap();
 /// assert_eq!(dim.eval(&bindings).unwrap(), 3);
-/// assert!(bindings.bind("tokens", 34).is_err());
+/// let error = bindings.bind("tokens", 34).unwrap_err();
+/// assert_eq!(error.to_string(), "symbol `tokens` is 33 and cannot also be 34");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bindings(BTreeMap<Symbol, i64>);

@@ -10,7 +10,7 @@ mod golden;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::dtype::{DType, UnknownDType};
+use crate::dtype::DType;
 use crate::serde_text::serde_as_text;
 
 /// How the numbers of a dtype are stored, and how to read and write them.
@@ -199,14 +199,22 @@ impl fmt::Display for BlockFormat {
     }
 }
 
-impl FromStr for BlockFormat {
-    type Err = UnknownDType;
+/// A name that no block format has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown block format `{name}`; known: {}", BlockFormat::ALL.map(BlockFormat::name).join(", "))]
+pub struct UnknownBlockFormat {
+    /// The name.
+    pub name: String,
+}
 
-    fn from_str(name: &str) -> Result<Self, UnknownDType> {
+impl FromStr for BlockFormat {
+    type Err = UnknownBlockFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBlockFormat> {
         Self::ALL
             .into_iter()
             .find(|f| f.name() == name)
-            .ok_or_else(|| UnknownDType {
+            .ok_or_else(|| UnknownBlockFormat {
                 name: name.to_string(),
             })
     }
@@ -235,7 +243,11 @@ mod tests {
         assert_eq!(Format::by_gguf_type(4), None);
         assert_eq!(DType::I32.format(), None);
         assert_eq!("q5_1".parse(), Ok(BlockFormat::Q5_1));
-        assert!("f32".parse::<BlockFormat>().is_err());
+        let error = "f32".parse::<BlockFormat>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown block format `f32`; known: q4_0, q4_1, q5_0, q5_1, q8_0"
+        );
     }
 
     #[test]
@@ -249,7 +261,8 @@ mod tests {
                 .unwrap_err();
             assert_eq!((error.bytes, error.values), (bytes, values));
         }
-        assert!(q4_0.encode(&out[..31], &mut [0; 18]).is_err());
+        let error = q4_0.encode(&out[..31], &mut [0; 18]).unwrap_err();
+        assert_eq!((error.bytes, error.values), (18, 31));
         assert!(q4_0.encode(&[], &mut []).is_ok());
     }
 

@@ -443,7 +443,8 @@ mod tests {
     fn bools_are_checked_when_made() {
         let error = HostTensor::new(DType::Bool, &[3], vec![0, 1, 2]).unwrap_err();
         assert_eq!(error, TensorError::BoolByte { index: 2, value: 2 });
-        assert!(HostTensor::from_slice(&[1], &[Bool(7)]).is_err());
+        let error = HostTensor::from_slice(&[1], &[Bool(7)]).unwrap_err();
+        assert_eq!(error, TensorError::BoolByte { index: 0, value: 7 });
         assert_eq!(HostTensor::scalar(Bool(7)).bytes(), [1]);
         assert_eq!(HostTensor::full(&[2], Bool(7)).unwrap().bytes(), [1, 1]);
     }
@@ -458,7 +459,11 @@ mod tests {
             error.to_string(),
             "the tensor is f32, read as u32; cast it first"
         );
-        assert!(x.to_vec::<f64>().is_err());
+        let error = x.to_vec::<f64>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the tensor is f32, read as f64; cast it first"
+        );
         let scalar = HostTensor::scalar(f16::ONE);
         assert_eq!(
             (scalar.rank(), scalar.numel(), scalar.bytes().len()),
@@ -513,8 +518,16 @@ mod tests {
         let flat = HostTensor::zeros(q8_0, &[96]).unwrap();
         assert_eq!(flat.rows(32..96).unwrap().bytes().len(), 68);
         assert!(matches!(flat.rows(16..96), Err(TensorError::Rows { .. })));
-        assert!(x.rows(2..4).is_err());
-        assert!(HostTensor::scalar(1u8).rows(0..0).is_err());
+        let error = x.rows(2..4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "rows 2..4 of q8_0[3, 64]: outside the first axis, or not on a block boundary"
+        );
+        let error = HostTensor::scalar(1u8).rows(0..0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "rows 0..0 of u8[]: outside the first axis, or not on a block boundary"
+        );
         assert_eq!(x.rows(3..3).unwrap().numel(), 0);
         let empty = HostTensor::zeros(DType::F32, &[0, 4]).unwrap();
         assert_eq!(empty.rows(0..0).unwrap().shape(), [0, 4]);
@@ -533,7 +546,8 @@ mod tests {
         );
         let q4_0 = HostTensor::zeros(DType::Block(BlockFormat::Q4_0), &[2, 32]).unwrap();
         assert!(q4_0.reshape(&[1, 64]).is_ok());
-        assert!(q4_0.reshape(&[4, 16]).is_err());
+        let error = q4_0.reshape(&[4, 16]).unwrap_err().to_string();
+        assert!(error.starts_with("q4_0[4, 16] has no size: "), "{error}");
     }
 
     #[test]
@@ -595,7 +609,13 @@ mod tests {
         );
         let error = coded.cast(DType::I8).unwrap_err();
         assert_eq!(error.to_string(), "no cast from q8_0 to i8; go through f32");
-        assert!(coded.cast(DType::Block(BlockFormat::Q4_0)).is_err());
-        assert!(x.reshape(&[2048, 2]).unwrap().cast(q8_0).is_err());
+        let error = coded.cast(DType::Block(BlockFormat::Q4_0)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no cast from q8_0 to q4_0; go through f32"
+        );
+        let narrow = x.reshape(&[2048, 2]).unwrap();
+        let error = narrow.cast(q8_0).unwrap_err().to_string();
+        assert!(error.starts_with("q8_0[2048, 2] has no size: "), "{error}");
     }
 }

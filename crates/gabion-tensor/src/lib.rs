@@ -34,7 +34,7 @@ pub use constraint::{Constraint, Relation};
 pub use dim::{Dim, DimError};
 pub use dtype::{DType, UnknownDType};
 pub use element::{Bool, Element};
-pub use format::{BlockFormat, Format, FormatError};
+pub use format::{BlockFormat, Format, FormatError, UnknownBlockFormat};
 pub use guard::{Guard, GuardError};
 pub use host_tensor::HostTensor;
 pub use program::{MapInstr, MapOp, MapProgram};

@@ -168,7 +168,8 @@ mod tests {
         for instr in &program.instrs {
             assert_eq!(instr.op.arity(), instr.args.len(), "{:?}", instr.op);
         }
-        assert!(serde_json::from_str::<MapOp>(r#"{"const":"one"}"#).is_err());
+        let error = serde_json::from_str::<MapOp>(r#"{"const":"one"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "`one` is no number");
     }
 
     #[test]

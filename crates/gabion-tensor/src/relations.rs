@@ -456,6 +456,10 @@ mod tests {
             &"tokens//16*16".parse().unwrap(),
             &"tokens".parse().unwrap()
         ));
-        assert!(serde_json::from_str::<Relations>(r#"["x == 1","x == 2"]"#).is_err());
+        let error = serde_json::from_str::<Relations>(r#"["x == 1","x == 2"]"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`x == 2` never holds together with `x == 1`"
+        );
     }
 }

@@ -145,7 +145,8 @@ mod tests {
                 n
             )
         );
-        assert!("gelu".parse::<UnaryFn>().is_err());
+        let error = "gelu".parse::<UnaryFn>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown function `gelu`");
     }
 
     /// What a function accepts is what it can evaluate.

@@ -205,14 +205,20 @@ mod tests {
             error.to_string(),
             "axis 1 of [1, a - 5]: size `a - 5` is -3; sizes are not negative"
         );
-        assert!(Shape::from([-1]).check().is_err());
-        assert_eq!(Shape::from([-1]).as_fixed(), None);
-        assert!(
-            Shape::from(["-1 - a".parse::<Dim>().unwrap()])
-                .check()
-                .is_err()
+        let error = |shape: Shape| shape.check().unwrap_err().to_string();
+        assert_eq!(
+            error(Shape::from([-1])),
+            "axis 0 of [-1]: size `-1` is -1; sizes are not negative"
         );
-        assert!(Shape::from([Dim::from(usize::MAX)]).check().is_err());
+        assert_eq!(Shape::from([-1]).as_fixed(), None);
+        assert_eq!(
+            error(Shape::from(["-1 - a".parse::<Dim>().unwrap()])),
+            "axis 0 of [-a - 1]: size `-a - 1` is -1; sizes are not negative"
+        );
+        assert_eq!(
+            error(Shape::from([Dim::from(usize::MAX)])),
+            "axis 0 of [<overflow>]: size overflows 64 bits"
+        );
     }
 
     #[test]
