@@ -250,6 +250,37 @@ fn stretches(segment: &Range<usize>, arrangement: Arrangement, sources: &[Source
     out
 }
 
+/// Parts and segments cover the weight's rows; else what does not.
+fn check_rows(weight: &PlanWeight) -> Result<(), String> {
+    let rows = weight.rows();
+    let covered: usize = weight.parts.iter().map(|part| part.rows.len()).sum();
+    if covered != rows {
+        return Err(format!(
+            "its parts have {covered} rows, {} expects {rows}",
+            weight.ty
+        ));
+    }
+    let mut next = 0;
+    for segment in &weight.segments {
+        if segment.rows.start != next || segment.rows.end < next {
+            return Err(format!("its segments leave rows {next}.. out"));
+        }
+        next = segment.rows.end;
+        if let Arrangement::Halves { block } = segment.arrangement
+            && (block == 0 || block % 2 != 0 || segment.rows.len() % block != 0)
+        {
+            return Err(format!(
+                "{} rows are no blocks of {block}",
+                segment.rows.len()
+            ));
+        }
+    }
+    if next != rows {
+        return Err(format!("its segments cover {next} of {rows} rows"));
+    }
+    Ok(())
+}
+
 /// Packs a weight.
 ///
 /// # Errors
@@ -259,38 +290,11 @@ pub(crate) fn pack(
     weight: &PlanWeight,
     from: &dyn WeightSource,
 ) -> Result<TiledWeight, LoadError> {
-    let (rows, k) = (weight.rows(), weight.row_elements());
-    let unsupported = |problem: String| LoadError::Unsupported {
+    let k = weight.row_elements();
+    check_rows(weight).map_err(|problem| LoadError::Unsupported {
         executor: "cpu".to_owned(),
         problem: format!("weight `{}`: {problem}", weight.name),
-    };
-    let covered: usize = weight.parts.iter().map(|part| part.rows.len()).sum();
-    if covered != rows {
-        return Err(unsupported(format!(
-            "its parts have {covered} rows, {} expects {rows}",
-            weight.ty
-        )));
-    }
-    let mut next = 0;
-    for segment in &weight.segments {
-        if segment.rows.start != next || segment.rows.end < next {
-            return Err(unsupported(format!("its segments leave rows {next}.. out")));
-        }
-        next = segment.rows.end;
-        if let Arrangement::Halves { block } = segment.arrangement
-            && (block == 0 || block % 2 != 0 || segment.rows.len() % block != 0)
-        {
-            return Err(unsupported(format!(
-                "{} rows are no blocks of {block}",
-                segment.rows.len()
-            )));
-        }
-    }
-    if next != rows {
-        return Err(unsupported(format!(
-            "its segments cover {next} of {rows} rows"
-        )));
-    }
+    })?;
     let sources = weight
         .parts
         .iter()
@@ -307,76 +311,85 @@ pub(crate) fn pack(
 /// A change of a row's values while it is packed.
 type Change<'a> = Box<dyn Fn(usize, &mut [f32]) + Sync + 'a>;
 
+/// The stretches of a weight and what the packer is told of each.
+#[derive(Default)]
+struct Layout {
+    segments: Vec<TiledSegment>,
+    stretches: Vec<Stretch>,
+    tiles: Vec<Vec<TileRows>>,
+    /// For each stretch: the packer's rows of each source.
+    owners: Vec<Vec<(Range<usize>, usize)>>,
+}
+
+impl Layout {
+    fn of(weight: &PlanWeight, sources: &[Source]) -> Layout {
+        let mut layout = Layout::default();
+        for segment in &weight.segments {
+            let mut pieces = Vec::new();
+            for stretch in stretches(&segment.rows, segment.arrangement, sources) {
+                let (mut ids, mut owners, mut first) = (Vec::new(), Vec::new(), 0);
+                for (index, rows) in &stretch.sources {
+                    let source = &sources[*index];
+                    ids.extend(source.order[rows.clone()].iter().map(|&row| row + first));
+                    owners.push((first as usize..first as usize + source.rows, *index));
+                    first += source.rows as u32;
+                }
+                let part = layout.stretches.len();
+                let (piece, tiles) = piece(part, &stretch, segment.arrangement, ids);
+                pieces.push(piece);
+                layout.tiles.push(tiles);
+                layout.owners.push(owners);
+                layout.stretches.push(stretch);
+            }
+            layout.segments.push(TiledSegment {
+                rows: segment.rows.clone(),
+                pieces,
+            });
+        }
+        layout
+    }
+}
+
 fn pack_sources(
     team: &Team,
     weight: &PlanWeight,
     k: usize,
     sources: &[Source],
 ) -> Result<TiledWeight, pack::PackError> {
-    let mut segments = Vec::new();
-    let mut changes: Vec<Vec<(Range<usize>, usize)>> = Vec::new();
-    let mut all: Vec<Stretch> = Vec::new();
-    let mut tiles: Vec<Vec<TileRows>> = Vec::new();
-    for segment in &weight.segments {
-        let mut pieces = Vec::new();
-        for stretch in stretches(&segment.rows, segment.arrangement, sources) {
-            let (mut ids, mut owners, mut first) = (Vec::new(), Vec::new(), 0);
-            for (index, rows) in &stretch.sources {
-                let source = &sources[*index];
-                ids.extend(source.order[rows.clone()].iter().map(|&row| row + first));
-                owners.push((first as usize..first as usize + source.rows, *index));
-                first += source.rows as u32;
-            }
-            let (piece, packed_rows) = piece(all.len(), &stretch, segment.arrangement, ids);
-            pieces.push(piece);
-            tiles.push(packed_rows);
-            changes.push(owners);
-            all.push(stretch);
-        }
-        segments.push(TiledSegment {
-            rows: segment.rows.clone(),
-            pieces,
-        });
-    }
+    let mut layout = Layout::of(weight, sources);
     let apply = |owners: &[(Range<usize>, usize)], row: usize, values: &mut [f32]| {
         let owner = owners.iter().find(|(rows, _)| rows.contains(&row));
         for &(min, max) in owner.map_or(&[][..], |(_, index)| &sources[*index].limits) {
             values.iter_mut().for_each(|x| *x = limited(*x, min, max));
         }
     };
-    let closures: Vec<Change<'_>> = changes
+    let change = |owners| -> Change<'_> {
+        Box::new(move |row: usize, values: &mut [f32]| apply(owners, row, values))
+    };
+    let changes: Vec<Change<'_>> = layout.owners.iter().map(|o| change(o)).collect();
+    let stored = |&(index, _): &(usize, Range<usize>)| StoredRows {
+        format: sources[index].format,
+        rows: sources[index].rows,
+        bytes: &sources[index].bytes,
+    };
+    let parts: Vec<pack::Part<'_>> = layout
+        .stretches
         .iter()
-        .map(|owners| {
-            Box::new(move |row: usize, values: &mut [f32]| apply(owners, row, values)) as Change<'_>
-        })
-        .collect();
-    let parts: Vec<pack::Part<'_>> = all
-        .iter()
-        .zip(tiles)
-        .zip(&closures)
+        .zip(layout.tiles)
+        .zip(&changes)
         .map(|((stretch, tiles), change)| pack::Part {
-            sources: stretch
-                .sources
-                .iter()
-                .map(|(index, _)| StoredRows {
-                    format: sources[*index].format,
-                    rows: sources[*index].rows,
-                    bytes: &sources[*index].bytes,
-                })
-                .collect(),
+            sources: stretch.sources.iter().map(stored).collect(),
             change: stretch.change.then_some(&**change),
             tiles,
         })
         .collect();
     let packed = PackedWeight::pack(team, k, &parts)?;
-    for segment in &mut segments {
-        for piece in &mut segment.pieces {
-            piece.tiles = packed.part_tiles(piece.part);
-        }
+    for piece in layout.segments.iter_mut().flat_map(|s| &mut s.pieces) {
+        piece.tiles = packed.part_tiles(piece.part);
     }
     Ok(TiledWeight {
         packed,
-        segments,
+        segments: layout.segments,
         rows: weight.rows(),
     })
 }

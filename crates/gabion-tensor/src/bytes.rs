@@ -277,6 +277,6 @@ mod tests {
         empty.advise_dontneed();
         assert!(empty.is_empty());
         let error = Bytes::map_file(&dir.path().join("none")).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,7 +1,7 @@
 //! Inputs of a session: matching names, binding symbols, and the state that donated inputs leave.
 #![allow(unsafe_code)]
 
-use gabion_plan::{InputRef, PlanInput, RunError};
+use gabion_plan::{InputRef, Plan, PlanInput, RunError};
 use gabion_tensor::{Bindings, DType, HostTensor, TensorType};
 use smallvec::SmallVec;
 
@@ -84,6 +84,30 @@ fn input_error(name: &str, problem: String) -> RunError {
     }
 }
 
+/// The number of an input, or what names there are.
+fn input_named(plan: &Plan, name: &str) -> Result<usize, String> {
+    let names = || plan.inputs.iter().map(|input| input.name.as_str());
+    names().position(|known| known == name).ok_or_else(|| {
+        let known: Vec<&str> = names().collect();
+        format!("the plan has no such input; it has {}", known.join(", "))
+    })
+}
+
+/// Dtype, rank and bytes of what is given; sizes come later.
+fn check(given: &InputRef<'_>, expected: &TensorType) -> Result<(), String> {
+    let found = || format!("{}{:?}", given.dtype, given.shape);
+    if given.dtype != expected.dtype || given.shape.len() != expected.rank() {
+        return Err(format!("expected {expected}, found {}", found()));
+    }
+    if given.dtype.bytes_for(given.shape) != Some(given.bytes.len()) {
+        return Err(format!("{} bytes for {}", given.bytes.len(), found()));
+    }
+    if given.dtype.is_bool() && given.bytes.iter().any(|&byte| byte > 1) {
+        return Err("a bool that is neither 0 nor 1".to_owned());
+    }
+    Ok(())
+}
+
 impl CpuSession {
     /// Matches what is given with the plan's inputs and makes the key of their sizes. Allocates
     /// nothing that it did not before.
@@ -91,49 +115,12 @@ impl CpuSession {
         let plan = &self.model.plan;
         self.given.fill(None);
         for (index, given) in inputs.iter().enumerate() {
-            let Some(input) = plan
-                .inputs
-                .iter()
-                .position(|input| input.name == given.name)
-            else {
-                let known: Vec<&str> = plan
-                    .inputs
-                    .iter()
-                    .map(|input| input.name.as_str())
-                    .collect();
-                return Err(input_error(
-                    given.name,
-                    format!("the plan has no such input; it has {}", known.join(", ")),
-                ));
-            };
+            let wrong = |problem: String| input_error(given.name, problem);
+            let input = input_named(plan, given.name).map_err(wrong)?;
             if self.given[input].replace(index).is_some() {
-                return Err(input_error(given.name, "it is given twice".to_owned()));
+                return Err(wrong("it is given twice".to_owned()));
             }
-            let expected = &plan.inputs[input].ty;
-            if given.dtype != expected.dtype || given.shape.len() != expected.rank() {
-                return Err(input_error(
-                    given.name,
-                    format!(
-                        "expected {expected}, found {}{:?}",
-                        given.dtype, given.shape
-                    ),
-                ));
-            }
-            if given.dtype.bytes_for(given.shape) != Some(given.bytes.len()) {
-                let problem = format!(
-                    "{} bytes for {}{:?}",
-                    given.bytes.len(),
-                    given.dtype,
-                    given.shape
-                );
-                return Err(input_error(given.name, problem));
-            }
-            if given.dtype.is_bool() && given.bytes.iter().any(|&byte| byte > 1) {
-                return Err(input_error(
-                    given.name,
-                    "a bool that is neither 0 nor 1".to_owned(),
-                ));
-            }
+            check(given, &plan.inputs[input].ty).map_err(wrong)?;
         }
         self.key.clear();
         for ((input, given), state) in plan.inputs.iter().zip(&self.given).zip(&self.states) {

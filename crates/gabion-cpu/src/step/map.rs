@@ -45,36 +45,13 @@ pub(super) fn prepare(
     cx: &Prepare<'_>,
     program: &MapProgram,
 ) -> Result<Box<dyn PreparedStep>, RunError> {
-    let count = program.reads + program.instrs.len();
-    cx.require(count <= MAX_REGISTERS, || {
-        format!("{count} registers, at most {MAX_REGISTERS} are possible")
-    })?;
-    cx.require(program.results.len() == cx.writes.len(), || {
-        "one write for each result is expected".into()
-    })?;
+    let dtypes = register_dtypes(cx, program)?;
     let shape = &cx.write(0)?.shape;
-    let mut dtypes = Vec::with_capacity(count);
-    let (mut reads, mut writes) = (Vec::new(), Vec::new());
-    for index in 0..program.reads {
-        let read = cx.read(index)?;
-        require_plain(cx, "an operand", read.dtype)?;
-        cx.require(read.shape == *shape, || {
-            format!("read {index} is {:?}, the write is {shape:?}", read.shape)
-        })?;
-        dtypes.push(read.dtype);
-        reads.push(Flat::new(read));
-    }
-    for (index, instr) in program.instrs.iter().enumerate() {
-        check_instr(&instr.op, &instr.args, instr.dtype, &dtypes)
-            .map_err(|problem| cx.wrong(format!("instruction {index}: {problem}")))?;
-        dtypes.push(instr.dtype);
-    }
     for (write, &result) in cx.writes.iter().zip(&program.results) {
         let found = dtypes.get(usize::from(result)).copied();
         cx.require(found == Some(write.dtype) && write.shape == *shape, || {
             format!("result {result} does not fit its write")
         })?;
-        writes.push(Flat::new(write));
     }
     let registers = allocate(program, &dtypes);
     let scratch = registers
@@ -92,34 +69,67 @@ pub(super) fn prepare(
             register: program.reads + i,
         })
         .collect();
-    let results: Vec<usize> = program.results.iter().map(|&r| usize::from(r)).collect();
-    let last = count.wrapping_sub(1);
-    // Reads that overlap the write would be seen changed by the compiler's vector loops.
-    let apart = |index: usize| {
-        let write = &cx.writes[index];
-        cx.reads
-            .iter()
-            .flatten()
-            .all(|read| !cx.memory.may_overlap(read, write))
-    };
-    let direct = results
-        .iter()
-        .position(|&r| r == last && !program.instrs.is_empty())
-        .filter(|&index| apart(index));
+    let reads = (0..program.reads).map(|index| Ok(Flat::new(cx.read(index)?)));
+    let reads: Vec<Flat> = reads.collect::<Result<_, RunError>>()?;
     let len: usize = shape.iter().product();
-    let weight: usize = instrs.iter().map(instr_cost).sum::<usize>() + reads.len() + writes.len();
+    let weight = instrs.iter().map(instr_cost).sum::<usize>() + reads.len() + cx.writes.len();
     Ok(Box::new(MapStep {
         reads,
-        writes,
+        writes: cx.writes.iter().map(Flat::new).collect(),
         registers,
         instrs,
-        results,
-        direct,
+        results: program.results.iter().map(|&r| usize::from(r)).collect(),
+        direct: direct_write(cx, program),
         len,
         scratch,
         cost: len * weight / 8,
         name: cx.name.clone(),
     }))
+}
+
+/// The dtype of each register, reads first, of a program that fits its operands.
+fn register_dtypes(cx: &Prepare<'_>, program: &MapProgram) -> Result<Vec<DType>, RunError> {
+    let count = program.reads + program.instrs.len();
+    cx.require(count <= MAX_REGISTERS, || {
+        format!("{count} registers, at most {MAX_REGISTERS} are possible")
+    })?;
+    cx.require(program.results.len() == cx.writes.len(), || {
+        "one write for each result is expected".into()
+    })?;
+    let shape = &cx.write(0)?.shape;
+    let mut dtypes = Vec::with_capacity(count);
+    for index in 0..program.reads {
+        let read = cx.read(index)?;
+        require_plain(cx, "an operand", read.dtype)?;
+        cx.require(read.shape == *shape, || {
+            format!("read {index} is {:?}, the write is {shape:?}", read.shape)
+        })?;
+        dtypes.push(read.dtype);
+    }
+    for (index, instr) in program.instrs.iter().enumerate() {
+        check_instr(&instr.op, &instr.args, instr.dtype, &dtypes)
+            .map_err(|problem| cx.wrong(format!("instruction {index}: {problem}")))?;
+        dtypes.push(instr.dtype);
+    }
+    Ok(dtypes)
+}
+
+/// The write that the last instruction may write its tile to.
+fn direct_write(cx: &Prepare<'_>, program: &MapProgram) -> Option<usize> {
+    let last = (program.reads + program.instrs.len()).checked_sub(1)?;
+    if program.instrs.is_empty() {
+        return None;
+    }
+    let index = program
+        .results
+        .iter()
+        .position(|&r| usize::from(r) == last)?;
+    // Reads that overlap the write would be seen changed by the compiler's vector loops.
+    let write = &cx.writes[index];
+    let mut reads = cx.reads.iter().flatten();
+    reads
+        .all(|read| !cx.memory.may_overlap(read, write))
+        .then_some(index)
 }
 
 /// Rough eighths of a nanosecond for an element.

@@ -1,6 +1,6 @@
 //! One operator, one step (or a view). Shapes come from the graph's inferred types.
 
-use gabion_ir::ops::{self, Fused, StackNormKind, StackedMatmul};
+use gabion_ir::ops::{self, Fused, StackNorm, StackNormKind, StackedMatmul};
 use gabion_ir::{NodeId, Op, Value};
 use gabion_plan::{
     Arrangement, BatchMatmul, Epilogue, Kernel, Matmul, NormKind, NormSpec, Place, ReduceFn,
@@ -422,29 +422,17 @@ impl Selector<'_> {
         let mut writes = Vec::new();
         let mut outputs = Vec::new();
         for (i, segment) in op.segments.iter().enumerate() {
-            let epilogue: Vec<Epilogue> = segment
-                .epilogue
-                .iter()
-                .map(|f| epilogue(f, first))
-                .collect();
             let value = Value::new(id, i as u32);
-            let view = match segment.epilogue.last() {
-                Some(Fused::CacheWrite { cache, .. }) => reads[first + cache].clone(),
-                Some(
-                    Fused::Bias { .. }
-                    | Fused::Map { .. }
-                    | Fused::Binary { .. }
-                    | Fused::Scalar { .. }
-                    | Fused::Glu { .. }
-                    | Fused::Rope { .. },
-                )
-                | None => self.allocate_result(value),
-            };
-            self.place(value, view.clone());
+            let steps = segment.epilogue.iter();
             outputs.push(SegmentOutput {
-                epilogue,
+                epilogue: steps.map(|fused| epilogue(fused, first)).collect(),
                 write: writes.len(),
             });
+            let view = match segment.epilogue.last().and_then(cache_of) {
+                Some(cache) => reads[first + cache].clone(),
+                None => self.allocate_result(value),
+            };
+            self.place(value, view.clone());
             writes.push(view);
         }
         debug_assert!(
@@ -455,29 +443,39 @@ impl Selector<'_> {
                 .zip(&op.segments)
                 .all(|(w, s)| { (w.arrangement == Arrangement::Plain) == s.halves.is_none() })
         );
-        let prologue = op.norm.map(|norm| {
-            let kind = match norm.kind {
-                StackNormKind::Rms => NormKind::Rms,
-                StackNormKind::Layer => NormKind::Layer,
-                StackNormKind::LayerBias => NormKind::LayerBias,
-            };
-            NormSpec {
-                kind,
-                eps: norm.eps.get(),
-            }
-        });
+        let matmul = Matmul {
+            weight,
+            prologue: op.norm.map(norm_spec),
+            outputs,
+        };
         let scope = self.scope_of(id);
-        self.push_step(
-            Kernel::Matmul(Matmul {
-                weight,
-                prologue,
-                outputs,
-            }),
-            reads,
-            writes,
-            &scope,
-        );
+        self.push_step(Kernel::Matmul(matmul), reads, writes, &scope);
         Ok(())
+    }
+}
+
+fn norm_spec(norm: StackNorm) -> NormSpec {
+    let kind = match norm.kind {
+        StackNormKind::Rms => NormKind::Rms,
+        StackNormKind::Layer => NormKind::Layer,
+        StackNormKind::LayerBias => NormKind::LayerBias,
+    };
+    NormSpec {
+        kind,
+        eps: norm.eps.get(),
+    }
+}
+
+/// The extra that is the cache, if the step writes into one.
+fn cache_of(fused: &Fused) -> Option<usize> {
+    match fused {
+        Fused::CacheWrite { cache, .. } => Some(*cache),
+        Fused::Bias { .. }
+        | Fused::Map { .. }
+        | Fused::Binary { .. }
+        | Fused::Scalar { .. }
+        | Fused::Glu { .. }
+        | Fused::Rope { .. } => None,
     }
 }
 
