@@ -217,29 +217,44 @@ fn a_wrong_expectation_fails() {
     };
     let good = "graph @g(%x: f32[2]) -> (f32[2]) {\n  return %x\n}\n";
     let bad = "graph @g(%x: f32[2]) -> (f32[2]) {\n  return %y // error: is not defined\n}\n";
-    assert!(case("text", good, None).run().is_ok());
-    assert!(case("text", good, Some("graph @h")).run().is_err());
-    assert!(case("parse_error", good, None).run().is_err());
-    assert!(case("parse_error", bad, None).run().is_ok());
-    assert!(
-        case(
+    assert_eq!(case("text", good, None).run(), Ok(()));
+    assert_eq!(case("parse_error", bad, None).run(), Ok(()));
+    let other = bad.replace("is not defined", "is wrong");
+    let none = bad.replace("// error: is not defined", "");
+    for (kind, text, expect, said) in [
+        (
+            "text",
+            good,
+            Some("graph @h"),
+            "case.gir: expected\ngraph @h\nprinted\ngraph @g",
+        ),
+        ("parse_error", good, None, "case.gir: expects no error"),
+        (
             "parse_error",
-            &bad.replace("is not defined", "is wrong"),
-            None
-        )
-        .run()
-        .is_err()
-    );
-    assert!(
-        case(
+            &other,
+            None,
+            "line 2: expected, not found: is wrong",
+        ),
+        ("parse_error", &none, None, "case.gir: expects no error"),
+        (
             "parse_error",
-            &bad.replace("// error: is not defined", ""),
-            None
-        )
-        .run()
-        .is_err()
-    );
-    assert!(case("verify", good, None).run().is_err());
-    assert!(case("pass no_such_pass", good, Some(good)).run().is_err());
-    assert!(case("tekst", good, None).run().is_err());
+            &other,
+            None,
+            "line 2: not expected: `%y` is not defined",
+        ),
+        ("verify", good, None, "case.gir: no edit"),
+        (
+            "pass no_such_pass",
+            good,
+            Some(good),
+            "no pass `no_such_pass`; the passes are remove_dead, ",
+        ),
+        ("tekst", good, None, "case.gir: unknown sub-test `tekst`"),
+    ] {
+        let wrong = case(kind, text, expect).run().expect_err(kind);
+        assert!(
+            wrong.contains(said),
+            "{kind}: expected {said:?} in\n{wrong}"
+        );
+    }
 }

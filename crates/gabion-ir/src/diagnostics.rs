@@ -38,18 +38,20 @@ pub struct Diagnostics {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.items.len();
-        write!(
-            f,
-            "graph @{}: {n} error{}",
-            self.graph,
-            if n == 1 { "" } else { "s" }
-        )?;
-        for item in &self.items {
-            write!(f, "\n  {item}")?;
-        }
-        Ok(())
+        write_list(f, &self.graph, &self.items)
     }
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// What is wrong with a graph: how much, then one thing a line.
+pub(crate) fn write_list(
+    f: &mut fmt::Formatter<'_>,
+    graph: &str,
+    items: &[impl fmt::Display],
+) -> fmt::Result {
+    let n = items.len();
+    let plural = if n == 1 { "" } else { "s" };
+    write!(f, "graph @{graph}: {n} error{plural}")?;
+    items.iter().try_for_each(|item| write!(f, "\n  {item}"))
+}

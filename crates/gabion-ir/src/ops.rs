@@ -19,7 +19,13 @@ macro_rules! define_ops {
         $($(#[$doc])* pub mod $module;)*
         $(pub use $module::{$($op),+};)*
 
-        /// Every operator. The set is closed: executors and passes match it without wildcards.
+        /// Every operator; the set is closed.
+        ///
+        /// What needs an answer for each of them has no wildcard: the methods below are made from
+        /// the list, and lowering goes by the classes that the one match in `gabion-lower`'s
+        /// `class.rs` gives. A new operator does not compile before it has its place there. Rules
+        /// about a few operators (passes, what samples are to be like) name those and pass over the
+        /// rest. Executors see plans, never operators.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Op {
             $($(#[doc = concat!("See [`mod@", stringify!($module), "`].")] $op($op),)+)*

@@ -26,6 +26,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::builder::is_identifier;
+use crate::diagnostics::write_list;
 use crate::graph::{Graph, NodeId, Value};
 use crate::op::InferCx;
 use crate::ops::Op;
@@ -67,17 +68,7 @@ pub struct VerifyErrors {
 
 impl fmt::Display for VerifyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.items.len();
-        write!(
-            f,
-            "graph @{}: {n} error{}",
-            self.graph,
-            if n == 1 { "" } else { "s" }
-        )?;
-        for item in &self.items {
-            write!(f, "\n  {item}")?;
-        }
-        Ok(())
+        write_list(f, &self.graph, &self.items)
     }
 }
 
