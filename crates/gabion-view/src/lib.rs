@@ -4,7 +4,9 @@
 //! from stage to stage. [`order`] and [`place`] lay out what is open. All of it is pure; windows and pages draw it.
 
 pub mod document;
+pub mod look;
 pub mod order;
 pub mod place;
 
 pub use document::{Document, Sizes};
+pub use look::Look;

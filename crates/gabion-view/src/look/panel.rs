@@ -1,0 +1,590 @@
+//! What the panels say of a box, a group, a stack of weights and the plan's memory: rows of words, some of which lead
+//! somewhere.
+
+use gabion_plan::{Arrangement, PartSource, Place, Plan, PlanWeight};
+use gabion_tensor::{Dim, HostTensor};
+
+use super::colour::{bytes, count, time};
+use super::trail::item_name;
+use super::{Look, ledger};
+use crate::document::{BoxId, FIRST_PLAN_WEIGHT, Kind, StageKind};
+use crate::place::Item;
+
+/// Where a row leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// An item at the stage that is looked at.
+    Item(Item),
+    /// A box of another stage.
+    Stage(usize, BoxId),
+    /// A line of the ledger, by its number.
+    Ledger(usize),
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is about.
+    pub label: String,
+    /// What it says.
+    pub value: String,
+    /// Where it leads.
+    pub link: Option<Link>,
+}
+
+/// Rows under a heading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// The heading.
+    pub title: &'static str,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// How many more there are than rows.
+    pub more: usize,
+}
+
+/// Rows of a section that are shown.
+const MOST_ROWS: usize = 40;
+
+impl Section {
+    fn new(title: &'static str, rows: Vec<Row>) -> Self {
+        let more = rows.len().saturating_sub(MOST_ROWS);
+        let rows = rows.into_iter().take(MOST_ROWS).collect();
+        Self { title, rows, more }
+    }
+}
+
+fn row(label: &str, value: impl Into<String>) -> Row {
+    Row {
+        label: label.to_owned(),
+        value: value.into(),
+        link: None,
+    }
+}
+
+fn link(label: impl Into<String>, value: impl Into<String>, to: Link) -> Row {
+    Row {
+        label: label.into(),
+        value: value.into(),
+        link: Some(to),
+    }
+}
+
+impl Look<'_> {
+    /// What the details say of the selection; of the whole stage if nothing is selected.
+    pub fn details(&mut self) -> Vec<Section> {
+        let sections = match self.selection() {
+            None => self.stage_details(),
+            Some(Item::Group(_)) => self.group_details(),
+            Some(Item::Box(id)) => self.box_details(id),
+        };
+        let said = |section: &Section| !section.rows.is_empty();
+        sections.into_iter().filter(said).collect()
+    }
+
+    fn stage_details(&mut self) -> Vec<Section> {
+        let (stage, document) = (self.stage(), self.document());
+        let at = &document.stages[stage];
+        let total = self.costs(stage).total();
+        let of_kind = |kind: Kind| {
+            at.boxes
+                .iter()
+                .filter(|id| document.get(**id).kind == kind)
+                .count()
+        };
+        let mut rows = vec![
+            row("graph", document.title.as_str()),
+            row("stage", &*at.name),
+        ];
+        if at.kind == StageKind::Pass {
+            let counts = self.counts()[stage].text();
+            rows.push(row(
+                "changes",
+                if counts.is_empty() { "none" } else { &counts },
+            ));
+            rows.push(row("rewrites", at.rewrites.to_string()));
+            rows.push(row("took", time(at.time_us as f64)));
+        }
+        let kinds = [
+            Kind::Input,
+            Kind::Output,
+            Kind::Weight,
+            Kind::Constant,
+            Kind::Op,
+            Kind::Movement,
+            Kind::Step,
+        ];
+        let contents = kinds
+            .iter()
+            .map(|kind| (kind, of_kind(*kind)))
+            .filter(|(_, n)| *n > 0);
+        let contents = contents
+            .map(|(kind, n)| row(kind.word(), n.to_string()))
+            .collect();
+        let mut costs = vec![
+            row("operations", count(total.flops as f64)),
+            row("bytes", bytes(total.bytes as f64)),
+        ];
+        if total.time > 0.0 {
+            costs.push(row("measured", time(total.time)));
+        }
+        let sizes = document.sizes.bindings().iter();
+        let sizes = sizes
+            .map(|(name, value)| row(&name.to_string(), value.to_string()))
+            .collect();
+        let faults = document.faults.iter().map(|(id, what)| match id {
+            Some(id) => link("fault", what.as_str(), Link::Stage(0, *id)),
+            None => row("fault", what.as_str()),
+        });
+        vec![
+            Section::new("Faults", faults.collect()),
+            Section::new("Stage", rows),
+            Section::new("Contents", contents),
+            Section::new("Costs", costs),
+            Section::new("Counted with", sizes),
+        ]
+    }
+
+    fn group_details(&mut self) -> Vec<Section> {
+        let (stage, document) = (self.stage(), self.document());
+        let Some(Item::Group(id)) = self.selection() else {
+            return Vec::new();
+        };
+        let group = document.tree.get(id);
+        let boxes = super::cone::boxes_of(document, stage, Item::Group(id));
+        let cost = self.costs(stage).group(id);
+        let mut rows = vec![row("group", item_name(document, Item::Group(id)))];
+        rows.push(row("boxes", boxes.len().to_string()));
+        if let Some(repeats) = group.repeats {
+            rows.push(row(
+                "alike",
+                format!("{repeats} groups of the same structure"),
+            ));
+        }
+        let changes = self.difference(super::Pane::Now).inside(id).text();
+        if !changes.is_empty() {
+            rows.push(row("changes", changes));
+        }
+        let weights = boxes
+            .iter()
+            .filter(|id| document.get(**id).kind == Kind::Weight);
+        let weight_bytes: u64 = weights
+            .flat_map(|id| &document.get(*id).results)
+            .map(|port| port.bytes)
+            .sum();
+        let mut costs = vec![
+            row("operations", count(cost.flops as f64)),
+            row("bytes", bytes(cost.bytes as f64)),
+            row("weights", bytes(weight_bytes as f64)),
+        ];
+        if cost.time > 0.0 {
+            costs.push(row("measured", time(cost.time)));
+        }
+        let around = match id {
+            crate::document::GroupId::ROOT => Vec::new(),
+            _ => vec![link(
+                "in",
+                item_name(document, Item::Group(group.parent)),
+                Link::Item(Item::Group(group.parent)),
+            )],
+        };
+        let present = |id: &&crate::document::GroupId| {
+            boxes.iter().any(|it| {
+                document
+                    .tree
+                    .ancestors(document.get(*it).group)
+                    .any(|g| g == **id)
+            })
+        };
+        let inner = group.groups.iter().filter(present).map(|id| {
+            let item = Item::Group(*id);
+            link("group", &*document.tree.get(*id).name, Link::Item(item))
+        });
+        vec![
+            Section::new("Group", rows),
+            Section::new("Costs", costs),
+            Section::new("Around", around),
+            Section::new("Inside", inner.collect()),
+        ]
+    }
+
+    fn box_details(&mut self, id: BoxId) -> Vec<Section> {
+        let (stage, document) = (self.stage(), self.document());
+        let it = document.get(id);
+        let mut what = vec![row(it.kind.word(), &*it.op)];
+        if !it.name.is_empty() {
+            what.push(row("name", &*it.name));
+        }
+        if it.group != crate::document::GroupId::ROOT {
+            let group = Item::Group(it.group);
+            what.push(link("in", item_name(document, group), Link::Item(group)));
+        }
+        for (at, port) in it.results.iter().enumerate() {
+            let label = if it.results.len() == 1 {
+                "type".to_owned()
+            } else {
+                format!("result {at}")
+            };
+            what.push(row(
+                &label,
+                format!("{}  {}", port.ty, bytes(port.bytes as f64)),
+            ));
+        }
+        if let Some(loc) = &it.loc {
+            what.push(row("built at", &**loc));
+        }
+        let faults = document
+            .faults
+            .iter()
+            .filter(|(at, _)| *at == Some(id))
+            .map(|(_, what)| row("fault", what.as_str()));
+        let attrs = it
+            .attrs
+            .iter()
+            .map(|(name, value)| row(name, &**value))
+            .collect();
+        let mut costs = Vec::new();
+        if it.flops > 0 || it.bytes > 0 {
+            costs.push(row("operations", count(it.flops as f64)));
+            costs.push(row("bytes", bytes(it.bytes as f64)));
+            costs.push(row(
+                "intensity",
+                format!(
+                    "{:.2} operations/byte",
+                    it.flops as f64 / it.bytes.max(1) as f64
+                ),
+            ));
+        }
+        if let Some(us) = self.timings().and_then(|timings| timings.of(it.key)) {
+            costs.push(row("measured", time(us)));
+        }
+        let here = match self.selection_at(stage) {
+            Some(Item::Box(here)) => here,
+            _ => {
+                return vec![
+                    Section::new("Faults", faults.collect()),
+                    Section::new("Not at this stage", what),
+                    Section::new("Attributes", attrs),
+                    Section::new("At other stages", self.elsewhere(id)),
+                ];
+            }
+        };
+        let name = |id: BoxId| item_name(document, Item::Box(id));
+        let reads = document
+            .operands(stage, here)
+            .enumerate()
+            .map(|(at, (operand, result))| {
+                let ty = document
+                    .get(operand)
+                    .results
+                    .get(result as usize)
+                    .map_or("", |port| &*port.ty);
+                link(
+                    at.to_string(),
+                    format!("{}  {ty}", name(operand)),
+                    Link::Item(Item::Box(operand)),
+                )
+            });
+        let users = self.users(stage);
+        let mut users: Vec<BoxId> = users.of(here).to_vec();
+        users.dedup();
+        let used = users.iter().enumerate();
+        let used =
+            used.map(|(at, user)| link(at.to_string(), name(*user), Link::Item(Item::Box(*user))));
+        let notes = ledger::entries_of(document, id);
+        let notes = notes.into_iter().map(|at| {
+            let entry = &document.ledger.entries()[at];
+            link(entry.pass, entry.candidate.as_str(), Link::Ledger(at))
+        });
+        vec![
+            Section::new("Faults", faults.collect()),
+            Section::new("Box", what),
+            Section::new("Attributes", attrs),
+            Section::new("Costs", costs),
+            Section::new("Reads", reads.collect()),
+            Section::new("Is read by", used.collect()),
+            Section::new("At other stages", self.elsewhere(id)),
+            Section::new("Ledger", notes.collect()),
+        ]
+    }
+
+    /// Where a box came from and what became of it: the nearest stages at which others were made from the same.
+    fn elsewhere(&self, id: BoxId) -> Vec<Row> {
+        let document = self.document();
+        let stages = document.get(id).stages.clone();
+        let mut rows = Vec::new();
+        let around = [
+            stages.start.checked_sub(1).map(|it| it as usize),
+            Some(stages.end as usize),
+            Some(0),
+            document.stages.len().checked_sub(1),
+        ];
+        let mut said = Vec::new();
+        for stage in around.into_iter().flatten() {
+            if stages.contains(&(stage as u32))
+                || stage >= document.stages.len()
+                || said.contains(&stage)
+            {
+                continue;
+            }
+            said.push(stage);
+            let key = document.get(id).key;
+            let same = document.find(stage, key);
+            let others = same.map_or_else(|| document.counterparts(id, stage), |it| vec![it]);
+            rows.extend(others.into_iter().map(|other| {
+                let name = item_name(document, Item::Box(other));
+                link(
+                    &*document.stages[stage].name,
+                    name,
+                    Link::Stage(stage, other),
+                )
+            }));
+        }
+        rows
+    }
+
+    /// Follows a row.
+    pub fn follow(&mut self, link: Link) {
+        match link {
+            Link::Item(item) => self.jump(item),
+            Link::Stage(stage, id) => {
+                self.set_stage(stage);
+                self.jump(Item::Box(id));
+            }
+            Link::Ledger(at) => {
+                let document = self.document();
+                let entry = document.ledger.entries().get(at);
+                if let Some((stage, id)) = entry.and_then(|entry| ledger::box_of(document, entry)) {
+                    self.follow(Link::Stage(stage, id));
+                }
+            }
+        }
+    }
+
+    /// The plan's weight that the selection is, is loaded into, or reads.
+    pub fn plan_weight(&self) -> Option<&PlanWeight> {
+        let document = self.document();
+        let plan = document.plan()?;
+        let Item::Box(id) = self.selection()? else {
+            return None;
+        };
+        let it = document.get(id);
+        let of_key = |key: crate::document::Key| {
+            let number = key.0.checked_sub(FIRST_PLAN_WEIGHT)?;
+            plan.weights.get(number as usize)
+        };
+        let read = it.operands.iter().find_map(|operand| of_key(operand.key));
+        let holds = |weight: &&PlanWeight| {
+            let from = |part: &gabion_plan::Part| matches!(&part.source, PartSource::Checkpoint(name) if **name == *it.name);
+            *weight.name == *it.name || weight.parts.iter().any(from)
+        };
+        let by_name = || {
+            (it.kind == Kind::Weight)
+                .then(|| plan.weights.iter().find(holds))
+                .flatten()
+        };
+        of_key(it.key).or(read).or_else(by_name)
+    }
+}
+
+/// A part of a stacked weight, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRow {
+    /// Rows of the stack.
+    pub rows: std::ops::Range<usize>,
+    /// The tensor that they come from, or `constant`.
+    pub source: String,
+    /// How they are stored: the format's name.
+    pub stored: String,
+    /// The rows of that tensor.
+    pub taken: std::ops::Range<usize>,
+    /// What is done to them while loading.
+    pub recipe: String,
+}
+
+/// The parts of a weight, with the rows that each fills.
+pub fn parts(weight: &PlanWeight) -> Vec<PartRow> {
+    let mut at = 0;
+    let row = |part: &gabion_plan::Part| {
+        let rows = at..at + part.rows.len();
+        at = rows.end;
+        let recipe: Vec<String> = part.recipe.iter().map(transform_text).collect();
+        PartRow {
+            rows,
+            source: match &part.source {
+                PartSource::Checkpoint(name) => name.clone(),
+                PartSource::Constant(_) => "constant".to_owned(),
+            },
+            stored: part.stored.to_string(),
+            taken: part.rows.clone(),
+            recipe: recipe.join(", "),
+        }
+    };
+    weight.parts.iter().map(row).collect()
+}
+
+fn transform_text(transform: &gabion_plan::Transform) -> String {
+    use gabion_plan::Transform;
+    match transform {
+        Transform::Cast { dtype } => format!("to {dtype}"),
+        Transform::Clamp { min, max } => {
+            let limit = |it: &Option<f64>| it.map_or("-".to_owned(), |it| it.to_string());
+            format!("limited to {}..{}", limit(min), limit(max))
+        }
+        Transform::Transpose => "transposed".to_owned(),
+        Transform::Reshape { shape } => format!("as {shape:?}"),
+    }
+}
+
+/// A segment of a weight in words.
+pub fn segment_text(segment: &gabion_plan::WeightSegment) -> String {
+    match segment.arrangement {
+        Arrangement::Plain => "rows by themselves".to_owned(),
+        Arrangement::Halves { block } => {
+            format!("rows i and i + {} of each {block} together", block / 2)
+        }
+    }
+}
+
+/// How often values lie where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// The smallest and the largest finite value.
+    pub range: (f32, f32),
+    /// The mean and the standard deviation.
+    pub mean: (f32, f32),
+    /// How many values lie in each of the equal parts of the range.
+    pub bins: Vec<u32>,
+    /// How many are not finite.
+    pub not_finite: u32,
+}
+
+/// Values above which only every n-th is counted.
+const MOST_VALUES: usize = 1 << 20;
+
+impl Histogram {
+    /// Counts the values of a tensor, of every n-th row's worth where there are very many.
+    pub fn of(tensor: &HostTensor, bins: usize) -> Option<Self> {
+        let values = tensor.to_f32_vec().ok()?;
+        Some(Self::of_values(&values, bins))
+    }
+
+    fn of_values(values: &[f32], bins: usize) -> Self {
+        // An odd step does not fall into step with blocks and rows.
+        let step = (values.len() / MOST_VALUES) | 1;
+        let values: Vec<f32> = values.iter().copied().step_by(step).collect();
+        let finite = values.iter().copied().filter(|v| v.is_finite());
+        let n = finite.clone().count();
+        let range = finite
+            .clone()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| {
+                (low.min(v), high.max(v))
+            });
+        let range = if n == 0 { (0.0, 0.0) } else { range };
+        let mean = finite.clone().map(f64::from).sum::<f64>() / n.max(1) as f64;
+        let spread = finite
+            .clone()
+            .map(|v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / n.max(1) as f64;
+        let mut counts = vec![0; bins.max(1)];
+        let width = range.1 - range.0;
+        for v in finite {
+            let at = if width > 0.0 {
+                (v - range.0) / width * counts.len() as f32
+            } else {
+                0.0
+            };
+            let last = counts.len() - 1;
+            counts[(at as usize).min(last)] += 1;
+        }
+        Self {
+            range,
+            mean: (mean as f32, spread.sqrt() as f32),
+            bins: counts,
+            not_finite: (values.len() - n) as u32,
+        }
+    }
+}
+
+/// A buffer of the arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its name.
+    pub name: String,
+    /// Its first byte.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// From the step that writes it to the last that reads it.
+    pub steps: std::ops::Range<usize>,
+}
+
+/// The arena over the steps of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The buffers.
+    pub bars: Vec<Bar>,
+    /// The size of the arena in bytes.
+    pub size: u64,
+    /// How many steps there are.
+    pub steps: usize,
+    /// Bytes that hold a value at each step.
+    pub live: Vec<u64>,
+}
+
+impl Memory {
+    /// The memory of a plan, with the document's sizes.
+    pub fn of(plan: &Plan, sizes: &crate::Sizes) -> Self {
+        let steps = plan.steps.len();
+        let mut memory = Self {
+            size: sizes.dim(&plan.arena_bytes()),
+            steps,
+            live: vec![0; steps],
+            ..Self::default()
+        };
+        for buffer in &plan.buffers {
+            let Place::Arena { offset, live } = &buffer.place else {
+                continue;
+            };
+            let elements = sizes
+                .dim(&buffer.elements)
+                .div_ceil(buffer.dtype.block_elems().max(1) as u64);
+            let bar = Bar {
+                name: buffer.name.clone(),
+                offset: sizes.dim(&Dim::clone(offset)),
+                bytes: elements.saturating_mul(buffer.dtype.block_bytes() as u64),
+                steps: live.first..(live.last + 1).min(steps.max(live.first + 1)),
+            };
+            for step in bar.steps.clone() {
+                if let Some(live) = memory.live.get_mut(step) {
+                    *live = live.saturating_add(bar.bytes);
+                }
+            }
+            memory.bars.push(bar);
+        }
+        memory
+    }
+
+    /// The most bytes that hold values at once.
+    pub fn peak(&self) -> u64 {
+        self.live.iter().copied().max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finite_value_is_counted_once() {
+        let values = [-1.0, -0.5, 0.0, 0.5, 1.0, f32::NAN, f32::INFINITY];
+        let histogram = Histogram::of_values(&values, 4);
+        assert_eq!(histogram.range, (-1.0, 1.0));
+        assert_eq!(histogram.bins, [1, 1, 1, 2]);
+        assert_eq!(histogram.not_finite, 2);
+        assert_eq!(histogram.mean.0, 0.0);
+        assert_eq!(Histogram::of_values(&[], 3).bins, [0, 0, 0]);
+        assert_eq!(Histogram::of_values(&[2.0; 5], 3).bins, [5, 0, 0]);
+    }
+}
