@@ -4,9 +4,12 @@
 //! from stage to stage. [`order`] and [`place`] lay out what is open. All of it is pure; windows and pages draw it.
 
 pub mod document;
+pub mod export;
 pub mod look;
 pub mod order;
 pub mod place;
+#[cfg(feature = "window")]
+pub mod window;
 
 pub use document::{Document, Sizes};
 pub use look::Look;

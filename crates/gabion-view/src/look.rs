@@ -6,6 +6,7 @@ pub mod camera;
 pub mod colour;
 pub mod command;
 pub mod cone;
+pub mod dress;
 pub mod ledger;
 pub mod palette;
 pub mod panel;
@@ -13,6 +14,7 @@ pub mod search;
 pub mod trail;
 
 mod difference;
+mod faults;
 mod focus;
 mod run;
 mod scenes;
@@ -95,6 +97,7 @@ pub struct Look<'d> {
     open: Open,
     selection: Option<Item>,
     hover: Option<Item>,
+    hover_held: bool,
     hidden: Hidden,
     direction: Direction,
     colours: ColourBy,
@@ -133,6 +136,7 @@ impl<'d> Look<'d> {
             open: Open::default(),
             selection: None,
             hover: None,
+            hover_held: false,
             hidden: Hidden::default(),
             direction: Direction::default(),
             colours: ColourBy::default(),
@@ -343,11 +347,20 @@ impl<'d> Look<'d> {
         self.hover
     }
 
-    /// The pointer is over something, or over nothing.
+    /// The pointer is over something, or over nothing. This is drawn over all else, so it is no change of [`Look::revision`].
     pub fn set_hover(&mut self, item: Option<Item>) {
-        if item != self.hover {
-            self.hover = item;
-            self.changed();
+        self.hover = item;
+    }
+
+    /// The line of text under the pointer is what is hovered, though the pointer is over no pane.
+    pub fn hold_hover(&mut self) {
+        self.hover_held = true;
+    }
+
+    /// The pointer is over no pane.
+    pub fn release_hover(&mut self) {
+        if !std::mem::take(&mut self.hover_held) {
+            self.hover = None;
         }
     }
 

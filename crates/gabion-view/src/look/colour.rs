@@ -111,6 +111,15 @@ pub fn value_text(by: ColourBy, value: f64) -> String {
     }
 }
 
+/// The same where there is little room.
+pub fn short_text(by: ColourBy, value: f64) -> String {
+    match by {
+        ColourBy::Flops => format!("{} op", count(value)),
+        ColourBy::Intensity => format!("{value:.2} op/B"),
+        ColourBy::Kind | ColourBy::Bytes | ColourBy::Time => value_text(by, value),
+    }
+}
+
 /// `12.3 M`.
 pub fn count(value: f64) -> String {
     let units = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];

@@ -1,5 +1,6 @@
 //! What commands do.
 
+use super::panel::Link;
 use super::{ColourBy, Command, Cone, Hidden, Look, Pane, Spot, Wanted};
 use crate::document::GroupId;
 use crate::place::{Direction, Item};
@@ -270,5 +271,44 @@ impl Look<'_> {
             .collect();
         let at = all.iter().position(|by| *by == self.colours).unwrap_or(0);
         self.set_colours(all[(at + 1) % all.len()]);
+    }
+}
+
+impl Look<'_> {
+    /// The group of a module path, or the box that has a name, at the stage that is looked at.
+    pub fn named(&self, name: &str) -> Option<Item> {
+        let tree = &self.document.tree;
+        let whole = tree.groups.iter().position(|group| {
+            !name.is_empty() && *group.path == *name && group.path.ends_with(&*group.name)
+        });
+        let boxes = &self.document.stages[self.stage].boxes;
+        let has_name = |id: &&u32| {
+            let names = &self.document.get(**id).name;
+            names
+                .split(", ")
+                .any(|it| it == name || it.strip_prefix('%') == Some(name))
+        };
+        whole
+            .map(|at| Item::Group(GroupId(at as u32)))
+            .or_else(|| boxes.iter().find(has_name).map(|id| Item::Box(*id)))
+    }
+
+    /// A name at the stage that is looked at, or at the nearest one that has it.
+    pub fn named_anywhere(&self, name: &str) -> Option<Link> {
+        if let Some(item) = self.named(name) {
+            return Some(Link::Item(item));
+        }
+        let has_name = |id: &&u32| *self.document.get(**id).name == *name;
+        let stages = self.document.stages.iter().enumerate();
+        let mut found = stages
+            .filter_map(|(at, stage)| Some((at, *stage.boxes.iter().find(has_name)?)))
+            .collect::<Vec<_>>();
+        found.sort_by_key(|(at, _)| at.abs_diff(self.stage));
+        found.first().map(|(at, id)| Link::Stage(*at, *id))
+    }
+
+    /// Says that everything has to be drawn anew.
+    pub fn redraw(&mut self) {
+        self.changed();
     }
 }

@@ -1,0 +1,271 @@
+//! The tabs below the drawing.
+
+use egui::{Label, RichText, ScrollArea, TextWrapMode, Ui};
+use gabion_lower::Outcome;
+use gabion_tensor::HostTensor;
+
+use super::memory_tab::MemoryTab;
+use super::paint::{color, link};
+use super::stack_tab::StackTab;
+use super::text_tab::TextTab;
+use crate::document::{BoxId, FIRST_STEP, Kind, StageKind};
+use crate::look::colour::{bytes, count, time};
+use crate::look::{Look, ledger};
+use crate::place::Item;
+
+/// Which tab is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tab {
+    #[default]
+    Text,
+    Ledger,
+    Stack,
+    Memory,
+    Steps,
+}
+
+const TABS: [(Tab, &str); 5] = [
+    (Tab::Text, "Text"),
+    (Tab::Ledger, "Ledger"),
+    (Tab::Stack, "Stack"),
+    (Tab::Memory, "Memory"),
+    (Tab::Steps, "Steps"),
+];
+
+/// The tabs and what they keep.
+#[derive(Default)]
+pub(super) struct Bottom {
+    tab: Tab,
+    text: TextTab,
+    filter: String,
+    only: Option<bool>,
+    /// The entries that the filter finds, and the filter.
+    entries: Option<(String, Option<bool>, Vec<usize>)>,
+    stack: StackTab,
+    memory: MemoryTab,
+    by_time: bool,
+}
+
+impl Bottom {
+    pub(super) fn ui(
+        &mut self,
+        ui: &mut Ui,
+        look: &mut Look<'_>,
+        loader: Option<&dyn Fn(&str) -> Option<HostTensor>>,
+    ) {
+        ui.horizontal(|ui| {
+            for (tab, name) in TABS {
+                ui.selectable_value(&mut self.tab, tab, name);
+            }
+            ui.separator();
+            self.beside_tabs(ui, look);
+        });
+        ui.separator();
+        match self.tab {
+            Tab::Text => self.text.ui(ui, look),
+            Tab::Ledger => self.ledger(ui, look),
+            Tab::Stack => self.stack.ui(ui, look, loader),
+            Tab::Memory => self.memory.ui(ui, look),
+            Tab::Steps => self.steps(ui, look),
+        }
+    }
+
+    fn beside_tabs(&mut self, ui: &mut Ui, look: &Look<'_>) {
+        let weak = |ui: &mut Ui, words: String| {
+            ui.label(RichText::new(words).color(color(look.theme.weak_text())))
+        };
+        match self.tab {
+            Tab::Text => {
+                weak(ui, "click a line to see its box".to_owned());
+            }
+            Tab::Ledger => {
+                ui.add(
+                    egui::TextEdit::singleline(&mut self.filter)
+                        .hint_text("filter")
+                        .desired_width(180.0),
+                )
+                .widget_info(|| {
+                    egui::WidgetInfo::labeled(egui::WidgetType::TextEdit, true, "Filter the ledger")
+                });
+                for (only, words) in [
+                    (None, "all"),
+                    (Some(true), "fired"),
+                    (Some(false), "refused"),
+                ] {
+                    ui.selectable_value(&mut self.only, only, words);
+                }
+                if let Some((_, _, entries)) = &self.entries {
+                    weak(
+                        ui,
+                        format!(
+                            "{} of {}",
+                            entries.len(),
+                            look.document().ledger.entries().len()
+                        ),
+                    );
+                }
+            }
+            Tab::Stack => {
+                weak(
+                    ui,
+                    "how the weight of the selection is put together".to_owned(),
+                );
+            }
+            Tab::Memory => {
+                weak(ui, "the arena over the steps of the plan".to_owned());
+            }
+            Tab::Steps => {
+                ui.selectable_value(&mut self.by_time, false, "in order");
+                ui.add_enabled_ui(look.timings().is_some(), |ui| {
+                    ui.selectable_value(&mut self.by_time, true, "slowest first")
+                });
+            }
+        }
+    }
+
+    fn ledger(&mut self, ui: &mut Ui, look: &mut Look<'_>) {
+        let document = look.document();
+        let fits = |known: &(String, Option<bool>, Vec<usize>)| {
+            known.0 == self.filter && known.1 == self.only
+        };
+        if !self.entries.as_ref().is_some_and(fits) {
+            let found = ledger::filtered(document, &self.filter, self.only);
+            self.entries = Some((self.filter.clone(), self.only, found));
+        }
+        let entries = self.entries.as_ref().map_or(&[][..], |it| &it.2);
+        if entries.is_empty() {
+            ui.label(match document.ledger.entries().is_empty() {
+                true => "The passes noted nothing, or none ran.",
+                false => "No line matches.",
+            });
+            return;
+        }
+        let height = ui.text_style_height(&egui::TextStyle::Body);
+        let mut followed = None;
+        ScrollArea::both().auto_shrink([false, false]).show_rows(
+            ui,
+            height,
+            entries.len(),
+            |ui, rows| {
+                for at in &entries[rows] {
+                    let entry = &document.ledger.entries()[*at];
+                    ui.horizontal(|ui| {
+                        let (fired, why) = match &entry.outcome {
+                            Outcome::Fired(what) => (true, what),
+                            Outcome::Refused(why) => (false, why),
+                        };
+                        let sign = if fired {
+                            crate::document::Change::Added
+                        } else {
+                            crate::document::Change::Removed
+                        };
+                        let rgb = look.theme.change(sign).unwrap_or(look.theme.text());
+                        ui.label(
+                            RichText::new(if fired { "fired" } else { "refused" })
+                                .color(color(rgb)),
+                        );
+                        ui.label(RichText::new(entry.pass).strong());
+                        let subject = format!("{} {}", entry.scope, entry.candidate);
+                        let label = Label::new(
+                            RichText::new(subject.trim()).color(color(link(look.theme))),
+                        )
+                        .sense(egui::Sense::click());
+                        if ui
+                            .add(label)
+                            .on_hover_cursor(egui::CursorIcon::PointingHand)
+                            .clicked()
+                        {
+                            followed = Some(*at);
+                        }
+                        ui.add(
+                            Label::new(
+                                RichText::new(why.as_str()).color(color(look.theme.weak_text())),
+                            )
+                            .wrap_mode(TextWrapMode::Extend),
+                        );
+                    });
+                }
+            },
+        );
+        if let Some(at) = followed {
+            look.follow(crate::look::panel::Link::Ledger(at));
+        }
+    }
+
+    /// The steps of the plan with their costs and times.
+    fn steps(&mut self, ui: &mut Ui, look: &mut Look<'_>) {
+        let document = look.document();
+        let Some(plan) = document
+            .stages
+            .iter()
+            .position(|stage| stage.kind == StageKind::Plan)
+        else {
+            ui.label("There is no plan: lowering did not come that far.");
+            return;
+        };
+        let mut steps: Vec<BoxId> = document.stages[plan].boxes.clone();
+        steps.retain(|id| document.get(*id).kind == Kind::Step);
+        let measured = |id: &BoxId| {
+            look.timings()
+                .and_then(|timings| timings.of(document.get(*id).key))
+        };
+        if self.by_time && look.timings().is_some() {
+            steps.sort_by(|a, b| {
+                measured(b)
+                    .unwrap_or(0.0)
+                    .total_cmp(&measured(a).unwrap_or(0.0))
+            });
+        }
+        let most = steps.iter().filter_map(measured).fold(0.0, f64::max);
+        let height = ui.text_style_height(&egui::TextStyle::Body);
+        let mut followed = None;
+        ScrollArea::both().auto_shrink([false, false]).show_rows(
+            ui,
+            height,
+            steps.len(),
+            |ui, rows| {
+                for id in &steps[rows] {
+                    let it = document.get(*id);
+                    ui.horizontal(|ui| {
+                        let selected = look.selection() == Some(Item::Box(*id));
+                        let number = it.key.0 - FIRST_STEP;
+                        let words = format!("{number:>4}  {}", it.op);
+                        let name = ui
+                            .add_sized([150.0, height], egui::Button::selectable(selected, words));
+                        if name.clicked() {
+                            followed = Some(*id);
+                        }
+                        if let Some(us) = measured(id) {
+                            bar(ui, look, us, most, height);
+                            ui.add_sized([70.0, height], Label::new(time(us)));
+                        }
+                        ui.add_sized(
+                            [90.0, height],
+                            Label::new(format!("{} op", count(it.flops as f64))),
+                        );
+                        ui.add_sized([80.0, height], Label::new(bytes(it.bytes as f64)));
+                        let scope = &document.tree.get(it.group).path;
+                        ui.label(
+                            RichText::new(format!("{scope}  {}", it.name))
+                                .color(color(look.theme.weak_text())),
+                        );
+                    });
+                }
+            },
+        );
+        if let Some(id) = followed {
+            look.follow(crate::look::panel::Link::Stage(plan, id));
+        }
+    }
+}
+
+fn bar(ui: &mut Ui, look: &Look<'_>, us: f64, most: f64, height: f32) {
+    let (rect, _) = ui.allocate_exact_size(egui::vec2(120.0, height), egui::Sense::hover());
+    let share = if most > 0.0 { (us / most) as f32 } else { 0.0 };
+    let filled = egui::Rect::from_min_size(
+        rect.min + egui::vec2(0.0, 3.0),
+        egui::vec2(120.0 * share, height - 6.0),
+    );
+    ui.painter()
+        .rect_filled(filled, 2.0, color(look.theme.heat(share.sqrt()).fill));
+}

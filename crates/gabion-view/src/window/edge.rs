@@ -1,0 +1,195 @@
+//! How egui_graphs draws a wire: through the points of its route, with a curve wherever it changes its lane.
+
+use std::sync::Arc;
+
+use egui::{FontId, Pos2, Rect, Shape, Stroke, epaint::PathShape, epaint::TextShape, pos2};
+use egui_graphs::{DisplayEdge, DrawContext, EdgeProps, Node};
+use petgraph::{Directed, stable_graph::DefaultIx};
+
+use super::face::{NodeFace, WireFace};
+use super::node::{NodeShape, on_screen};
+use super::paint::faint;
+
+/// An edge as it is drawn.
+#[derive(Clone)]
+pub(super) struct EdgeShape {
+    face: Arc<WireFace>,
+}
+
+impl From<EdgeProps<Arc<WireFace>>> for EdgeShape {
+    fn from(props: EdgeProps<Arc<WireFace>>) -> Self {
+        Self {
+            face: props.payload,
+        }
+    }
+}
+
+type End = Node<Arc<NodeFace>, Arc<WireFace>, Directed, DefaultIx, NodeShape>;
+
+/// Labels are drawn from this zoom on, where there is room for them.
+const LABELS_FROM: f32 = 0.75;
+
+/// Arrow heads are drawn from this zoom on.
+const HEADS_FROM: f32 = 0.2;
+
+impl DisplayEdge<Arc<NodeFace>, Arc<WireFace>, Directed, DefaultIx, NodeShape> for EdgeShape {
+    fn shapes(&mut self, _: &End, _: &End, ctx: &DrawContext<'_>) -> Vec<Shape> {
+        let face = &*self.face;
+        let clip = ctx.painter.clip_rect();
+        if !clip.intersects(on_screen(ctx, face.bounds)) {
+            return Vec::new();
+        }
+        let zoom = ctx.meta.zoom;
+        let points: Vec<Pos2> = face
+            .points
+            .iter()
+            .map(|at| ctx.meta.canvas_to_screen_pos(*at))
+            .collect();
+        let color = faint(face.dress.color, face.dress.strength);
+        let width = (face.dress.width * zoom.clamp(0.25, 1.5)).max(0.7);
+        let head = if zoom >= HEADS_FROM {
+            (4.0 + face.dress.width) * zoom
+        } else {
+            0.0
+        };
+        let mut shapes = Vec::with_capacity(3);
+        let route = route(&points, face.down, head * 0.8, clip);
+        if let (Some(end), true) = (route.last(), head > 0.0) {
+            let tip = points[points.len() - 1];
+            shapes.push(arrow(*end, tip, head, face.down, color));
+        }
+        shapes.push(PathShape::line(route, Stroke::new(width, color)).into());
+        if zoom >= LABELS_FROM && !face.dress.label.is_empty() {
+            shapes.extend(label(ctx, face, &points, clip));
+        }
+        shapes
+    }
+
+    fn update(&mut self, props: &EdgeProps<Arc<WireFace>>) {
+        if !Arc::ptr_eq(&self.face, &props.payload) {
+            self.face = props.payload.clone();
+        }
+    }
+
+    fn is_inside(&self, _: &End, _: &End, pos: Pos2) -> bool {
+        is_near(&self.face, pos, 4.0 + self.face.dress.width / 2.0)
+    }
+}
+
+/// Whether a point of the drawing lies on a wire.
+pub(super) fn is_near(face: &WireFace, pos: Pos2, within: f32) -> bool {
+    if !face.bounds.contains(pos) {
+        return false;
+    }
+    let route = route(&face.points, face.down, 0.0, Rect::EVERYTHING);
+    let pairs = route.iter().zip(route.iter().skip(1));
+    pairs
+        .into_iter()
+        .any(|(a, b)| distance(pos, *a, *b) <= within)
+}
+
+fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {
+    let (along, to) = (b - a, p - a);
+    let length = along.length_sq();
+    let share = if length > 0.0 {
+        (to.dot(along) / length).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    (to - along * share).length()
+}
+
+/// The points of the line: straight along lanes, curved from lane to lane. What is not seen has few points.
+fn route(points: &[Pos2], down: bool, shorten: f32, clip: Rect) -> Vec<Pos2> {
+    let mut route = Vec::with_capacity(points.len() * 4);
+    let last = points.len().saturating_sub(1);
+    for (at, pair) in points.windows(2).enumerate() {
+        let (from, mut to) = (pair[0], pair[1]);
+        if at + 1 == last {
+            match down {
+                true => to.y -= shorten,
+                false => to.x -= shorten,
+            }
+        }
+        if at == 0 {
+            route.push(from);
+        }
+        let across = if down {
+            (to.x - from.x).abs()
+        } else {
+            (to.y - from.y).abs()
+        };
+        let pieces = match clip.intersects(Rect::from_two_pos(from, to)) {
+            false => 1,
+            true => (across / 5.0).clamp(1.0, 12.0) as usize,
+        };
+        for piece in 1..pieces {
+            route.push(on_curve(from, to, down, piece as f32 / pieces as f32));
+        }
+        route.push(to);
+    }
+    route
+}
+
+/// A cubic curve that leaves and arrives along the way of the edges.
+fn on_curve(from: Pos2, to: Pos2, down: bool, t: f32) -> Pos2 {
+    let ease = t * t * (3.0 - 2.0 * t);
+    // Control points at half the way: that coordinate is 3t(1-t)/2 + t^3 of it, the other one eases.
+    let along = 1.5 * t * (1.0 - t) + t * t * t;
+    match down {
+        true => pos2(
+            from.x + (to.x - from.x) * ease,
+            from.y + (to.y - from.y) * along,
+        ),
+        false => pos2(
+            from.x + (to.x - from.x) * along,
+            from.y + (to.y - from.y) * ease,
+        ),
+    }
+}
+
+fn arrow(base: Pos2, tip: Pos2, size: f32, down: bool, color: egui::Color32) -> Shape {
+    let side = size * 0.5;
+    let points = match down {
+        true => vec![
+            tip,
+            pos2(base.x - side, tip.y - size),
+            pos2(base.x + side, tip.y - size),
+        ],
+        false => vec![
+            tip,
+            pos2(tip.x - size, base.y - side),
+            pos2(tip.x - size, base.y + side),
+        ],
+    };
+    Shape::convex_polygon(points, color, Stroke::NONE)
+}
+
+/// The type of what flows, beside the end of the wire; only where the way is long enough for it.
+fn label(ctx: &DrawContext<'_>, face: &WireFace, points: &[Pos2], clip: Rect) -> Option<Shape> {
+    let (from, to) = (*points.get(points.len().checked_sub(2)?)?, *points.last()?);
+    let size = ((10.0 * ctx.meta.zoom * 2.0).floor() / 2.0).clamp(7.0, 14.0);
+    let room = if face.down {
+        (to.y - from.y).abs()
+    } else {
+        (to.x - from.x).abs()
+    };
+    if room < size * 2.0 {
+        return None;
+    }
+    let color = faint(face.text, face.dress.strength);
+    let galley =
+        ctx.painter
+            .layout_no_wrap(face.dress.label.to_string(), FontId::monospace(size), color);
+    let half = galley.size() / 2.0;
+    let at = match face.down {
+        true => pos2(
+            to.x + 6.0 * ctx.meta.zoom,
+            to.y - room * 0.5 - half.y + size * 0.4,
+        ),
+        false => pos2(to.x - room * 0.5 - half.x, to.y - size * 1.5),
+    };
+    let rect = Rect::from_min_size(at, galley.size());
+    clip.intersects(rect)
+        .then(|| TextShape::new(at, galley, color).into())
+}
