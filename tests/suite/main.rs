@@ -16,6 +16,7 @@ mod ir_samples;
 mod ir_text;
 mod ir_verify;
 mod models;
+mod origins;
 mod packing;
 mod pass_laws;
 mod random_graph;

@@ -97,6 +97,7 @@ pub(crate) fn add(
         names: Default::default(),
         scope: None,
         loc: None,
+        origins: Default::default(),
     };
     Some(graph.add_node(node, operands))
 }
@@ -261,6 +262,7 @@ pub(crate) fn rebuilt_with_other_ids(graph: &Graph) -> Graph {
             names: Default::default(),
             scope: None,
             loc: None,
+            origins: Default::default(),
         };
         dead.push(other.add_node(node, &[]));
         let operands: Vec<Value> = graph

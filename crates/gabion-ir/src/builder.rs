@@ -17,6 +17,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::graph::{Graph, Node, NodeId, SourceLoc, Value};
 use crate::op::InferCx;
 use crate::ops::{Constant, Input, Op, Weight};
+use crate::origins::Origins;
 use crate::text::quoted;
 
 /// The node id of a value that a wrong call made.
@@ -316,6 +317,7 @@ impl Builder {
                         file: loc.file().into(),
                         line: loc.line(),
                     }),
+                    origins: Origins::NONE,
                 };
                 let n = node.results.len() as u32;
                 let id = state.graph.add_node(node, &operands);

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::op::Results;
 use crate::ops::Op;
+use crate::origins::Origins;
 
 /// A node of one graph: stable, never re-used, meaningless in another graph.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +87,9 @@ pub struct Node {
     pub scope: Option<Arc<str>>,
     /// The line that built it.
     pub loc: Option<SourceLoc>,
+    /// The nodes of the source graph that it was made from, carried through every pass; none before
+    /// lowering. No part of what the node means.
+    pub origins: Origins,
 }
 
 /// A graph input.
@@ -111,7 +115,8 @@ pub struct OutputDecl {
 pub struct Graph {
     /// The graph's name.
     pub name: Arc<str>,
-    store: StableDiGraph<Node, Use, u32>,
+    // Clones of a graph share the nodes that neither changes.
+    store: StableDiGraph<Arc<Node>, Use, u32>,
     index_of: Vec<Option<NodeIndex<u32>>>,
     id_of: FxHashMap<NodeIndex<u32>, NodeId>,
     inputs: Vec<InputDecl>,
@@ -119,6 +124,7 @@ pub struct Graph {
     relations: Relations,
     guards: Vec<Guard>,
     names: FxHashSet<Arc<str>>,
+    revision: u64,
 }
 
 impl Graph {
@@ -134,7 +140,14 @@ impl Graph {
             relations: Relations::default(),
             guards: Vec::new(),
             names: FxHashSet::default(),
+            revision: 0,
         }
+    }
+
+    /// A number that grows with every change of the graph: equal numbers before
+    /// and after a pass mean that it changed nothing.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The inputs, in declaration order.
@@ -154,6 +167,7 @@ impl Graph {
 
     /// The relations, to add to.
     pub fn relations_mut(&mut self) -> &mut Relations {
+        self.revision += 1;
         &mut self.relations
     }
 
@@ -165,16 +179,37 @@ impl Graph {
     /// Adds a guard unless it is there already.
     pub fn add_guard(&mut self, guard: Guard) {
         if !self.guards.iter().any(|g| g.constraint == guard.constraint) {
+            self.revision += 1;
             self.guards.push(guard);
         }
     }
 
+    /// Adds a node of another graph, shared as long as its names are free here.
+    fn add_shared(&mut self, mut node: Arc<Node>, operands: &[Value]) -> NodeId {
+        let taken = |name: &Arc<str>| self.names.contains(name);
+        if node.names.iter().flatten().any(taken) {
+            return self.add_node(Arc::unwrap_or_clone(node), operands);
+        }
+        self.names.extend(node.names.iter().flatten().cloned());
+        if node.names.len() != node.results.len() {
+            let results = node.results.len();
+            Arc::make_mut(&mut node).names.resize(results, None);
+        }
+        self.revision += 1;
+        self.add_arc(node, operands)
+    }
+
     /// Adds a node. Names that are taken get a numeric suffix.
     pub fn add_node(&mut self, mut node: Node, operands: &[Value]) -> NodeId {
+        self.revision += 1;
         for name in node.names.iter_mut().flatten() {
             *name = self.claim_name(name);
         }
         node.names.resize(node.results.len(), None);
+        self.add_arc(Arc::new(node), operands)
+    }
+
+    fn add_arc(&mut self, node: Arc<Node>, operands: &[Value]) -> NodeId {
         let id = NodeId(self.index_of.len() as u32);
         let index = self.store.add_node(node);
         self.index_of.push(Some(index));
@@ -190,7 +225,7 @@ impl Graph {
         id
     }
 
-    /// Adds a node without a name, taking scope and place from `like`.
+    /// Adds a node without a name, taking scope, place and origins from `like`.
     pub fn add_like(
         &mut self,
         like: NodeId,
@@ -198,17 +233,16 @@ impl Graph {
         operands: &[Value],
         results: Results,
     ) -> NodeId {
-        let (scope, loc) = (self.node(like).scope.clone(), self.node(like).loc.clone());
-        self.add_node(
-            Node {
-                op: op.into(),
-                results,
-                names: SmallVec::new(),
-                scope,
-                loc,
-            },
-            operands,
-        )
+        let like = self.node(like);
+        let node = Node {
+            op: op.into(),
+            results,
+            names: SmallVec::new(),
+            scope: like.scope.clone(),
+            loc: like.loc.clone(),
+            origins: like.origins.clone(),
+        };
+        self.add_node(node, operands)
     }
 
     fn claim_name(&mut self, name: &Arc<str>) -> Arc<str> {
@@ -240,6 +274,7 @@ impl Graph {
 
     /// Declares `node` (an `input` operator) as the next input.
     pub fn push_input(&mut self, name: impl Into<Arc<str>>, node: NodeId) {
+        self.revision += 1;
         self.inputs.push(InputDecl {
             name: name.into(),
             node,
@@ -248,6 +283,7 @@ impl Graph {
 
     /// Declares the next output.
     pub fn push_output(&mut self, name: impl Into<Arc<str>>, value: Value) {
+        self.revision += 1;
         self.outputs.push(OutputDecl {
             name: name.into(),
             value,
@@ -262,6 +298,7 @@ impl Graph {
         if used || !self.contains(id) {
             return false;
         }
+        self.revision += 1;
         let index = self.petgraph_index(id);
         for name in self.node(id).names.clone().into_iter().flatten() {
             self.names.remove(&name);
@@ -273,7 +310,11 @@ impl Graph {
     }
 
     /// Every use of `old`, outputs included, becomes a use of `new`.
+    ///
+    /// Origins are the caller's: what takes the place of `old` may be made from it
+    /// ([`Graph::add_origins`]) or not.
     pub fn replace_uses(&mut self, old: Value, new: Value) {
+        self.revision += 1;
         let users: Vec<_> = self
             .store
             .edges_directed(self.petgraph_index(old.node), Direction::Outgoing)
@@ -298,6 +339,7 @@ impl Graph {
 
     /// Operand `operand` of `node` becomes `value`.
     pub fn set_operand(&mut self, node: NodeId, operand: usize, value: Value) {
+        self.revision += 1;
         let index = self.petgraph_index(node);
         let old = self
             .store
@@ -341,8 +383,30 @@ impl Graph {
     /// # Panics
     /// As [`Graph::node`].
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.revision += 1;
         let index = self.petgraph_index(id);
-        &mut self.store[index]
+        Arc::make_mut(&mut self.store[index])
+    }
+
+    /// Says that a node was made from these too. A node that knows them already is left as it is.
+    pub fn add_origins(&mut self, id: NodeId, origins: &Origins) {
+        if !self.node(id).origins.includes(origins) {
+            self.node_mut(id).origins.unite(origins);
+        }
+    }
+
+    /// Says that every node comes from itself: this graph is the source that passes start from. The
+    /// numbers are ids, so the graph should be compact ([`Graph::compacted`]).
+    pub fn set_own_origins(&mut self) {
+        for id in self.node_ids().collect::<Vec<_>>() {
+            self.node_mut(id).origins = id.into();
+        }
+    }
+
+    /// The node with this number, if it is there: what [`NodeId::index`] was.
+    pub fn node_at(&self, index: u32) -> Option<NodeId> {
+        let id = NodeId(index);
+        self.contains(id).then_some(id)
     }
 
     /// The operator of a node.
@@ -422,7 +486,7 @@ impl Graph {
     }
 
     /// The petgraph store, for its algorithms; node indices map to ids by [`Graph::id_at`].
-    pub fn petgraph(&self) -> &StableDiGraph<Node, Use, u32> {
+    pub fn petgraph(&self) -> &StableDiGraph<Arc<Node>, Use, u32> {
         &self.store
     }
 
@@ -488,7 +552,10 @@ impl Graph {
                 .iter()
                 .map(|v| Value::new(new_id[&v.node], v.result))
                 .collect();
-            new_id.insert(id, graph.add_node(self.node(id).clone(), &operands));
+            new_id.insert(
+                id,
+                graph.add_shared(self.store[self.petgraph_index(id)].clone(), &operands),
+            );
         }
         for input in &self.inputs {
             graph.push_input(input.name.clone(), new_id[&input.node]);

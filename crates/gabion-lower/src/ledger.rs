@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use gabion_ir::Origins;
 use serde::Serialize;
 
 /// What became of one candidate.
@@ -26,6 +27,19 @@ pub struct Entry {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// The nodes of the source graph that the candidate was made from.
+    #[serde(skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
+}
+
+impl Entry {
+    /// True if the lines say the same, of whatever nodes.
+    fn says_what(&self, other: &Entry) -> bool {
+        self.pass == other.pass
+            && self.scope == other.scope
+            && self.candidate == other.candidate
+            && self.outcome == other.outcome
+    }
 }
 
 impl fmt::Display for Entry {
@@ -59,17 +73,21 @@ impl Ledger {
         &self.entries
     }
 
-    /// Adds an entry unless the very same one is there (a pass may meet a candidate again).
+    /// Adds an entry unless the very same line is there (a pass may meet a candidate again): then
+    /// that line gets the origins too.
     pub fn record(&mut self, entry: Entry) {
-        if !self
-            .entries
-            .iter()
-            .rev()
-            .take_while(|e| e.pass == entry.pass)
-            .any(|e| *e == entry)
-        {
-            self.entries.push(entry);
+        let of_pass = self.entries.iter_mut().rev();
+        let mut of_pass = of_pass.take_while(|e| e.pass == entry.pass);
+        match of_pass.find(|e| e.says_what(&entry)) {
+            Some(known) => known.origins.unite(&entry.origins),
+            None => self.entries.push(entry),
         }
+    }
+
+    /// The lines about nodes of the source graph: those whose candidate was made from one of them.
+    pub fn about<'a>(&'a self, origins: &'a Origins) -> impl Iterator<Item = &'a Entry> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.origins.intersects(origins))
     }
 
     /// How many candidates of a pass fired.

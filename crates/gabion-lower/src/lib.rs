@@ -22,4 +22,4 @@ pub use patch::Patch;
 pub use run::{
     LowerError, LowerOptions, Lowered, PassRecord, Snapshot, lower, lower_graph, run_pass,
 };
-pub use select::{SelectError, select};
+pub use select::{PlanOrigins, SelectError, select, select_with_origins};

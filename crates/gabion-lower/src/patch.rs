@@ -1,6 +1,8 @@
 //! A patch: a little graph, the wires it takes in, the values it replaces, and a label.
 
-use gabion_ir::{Builder, Diagnostics, Graph, NodeId, TensorValue, Value};
+mod cone;
+
+use gabion_ir::{Builder, Diagnostics, Graph, NodeId, Origins, TensorValue, Value};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -68,10 +70,21 @@ impl Patch {
                 .all(|(old, new)| graph.value_type(*old) == self.fragment.value_type(new.value))
     }
 
+    /// What of the source graph the replaced values come from: the origins of the nodes between the
+    /// taps and them.
+    pub fn origins(&self, graph: &Graph) -> Origins {
+        cone::Cone::of(graph, &self.taps, &self.replaced).origins()
+    }
+
     /// Puts the fragment into the graph and moves every use of the replaced values to it. New nodes
-    /// take the scope and place of `like`; replacements take over the printed names. Returns the new
-    /// nodes.
+    /// take the scope and place of `like`, and the origins of what they replace: an operator that is
+    /// made anew keeps its own, all others get those of what is no more, and who makes a value in
+    /// place of another has that one's. Where a tap takes the place of a value it takes over the
+    /// origins of all that is gone. Replacements take over the printed names. Returns
+    /// the new nodes.
     pub fn apply(self, graph: &mut Graph, like: NodeId) -> Vec<NodeId> {
+        let cone = cone::Cone::of(graph, &self.taps, &self.replaced);
+        let inherited = cone.heirs(&self.fragment);
         let mut map: FxHashMap<Value, Value> = FxHashMap::default();
         for (input, tap) in self.fragment.inputs().iter().zip(&self.taps) {
             map.insert(Value::new(input.node, 0), *tap);
@@ -89,6 +102,7 @@ impl Patch {
             node.names = SmallVec::from_elem(None, node.results.len());
             node.scope = scope.clone();
             node.loc = loc.clone();
+            node.origins = inherited.of(node.op.name());
             let n = node.results.len() as u32;
             let new = graph.add_node(node, &operands);
             for result in 0..n {
@@ -100,6 +114,12 @@ impl Patch {
             let new = map[&output.value];
             let name = graph.node(old.node).names[old.result as usize].clone();
             graph.replace_uses(*old, new);
+            let made_from = if added.contains(&new.node) {
+                graph.node(old.node).origins.clone()
+            } else {
+                cone.origins()
+            };
+            graph.add_origins(new.node, &made_from);
             if let Some(name) = name
                 && added.contains(&new.node)
             {

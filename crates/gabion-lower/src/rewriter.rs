@@ -1,6 +1,6 @@
 //! Applies local rules until none fires: the one place that walks a graph while changing it.
 
-use gabion_ir::{Graph, NodeId, Op};
+use gabion_ir::{Graph, NodeId, Op, Origins};
 
 use crate::ledger::{Entry, Ledger, Outcome};
 use crate::patch::Patch;
@@ -41,6 +41,12 @@ pub struct PassCx<'a> {
 impl PassCx<'_> {
     /// Notes a candidate.
     pub fn note(&mut self, graph: &Graph, node: NodeId, outcome: Outcome) {
+        let origins = graph.node(node).origins.clone();
+        self.note_from(graph, node, outcome, origins);
+    }
+
+    /// Notes a candidate that is more than one node: `node` stands for it, `origins` are those of all.
+    pub fn note_from(&mut self, graph: &Graph, node: NodeId, outcome: Outcome, origins: Origins) {
         let entry = Entry {
             pass: self.pass,
             scope: graph
@@ -51,6 +57,7 @@ impl PassCx<'_> {
                 .to_owned(),
             candidate: describe(graph, node),
             outcome,
+            origins,
         };
         self.ledger.record(entry);
     }
@@ -101,7 +108,8 @@ pub fn rewrite(
                         cx.refuse(graph, id, why);
                         continue;
                     }
-                    cx.note(graph, id, Outcome::Fired(patch.label.clone()));
+                    let origins = patch.origins(graph).union(&graph.node(id).origins);
+                    cx.note_from(graph, id, Outcome::Fired(patch.label.clone()), origins);
                     patch.apply(graph, id);
                     graph.sweep(id);
                     fired_now += 1;

@@ -1,5 +1,6 @@
 //! Running the pass list: timing, verification, the ledger, before and after, and stopping early.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gabion_ir::{Diagnostics, Graph};
@@ -9,7 +10,7 @@ use gabion_tensor::{DimError, TensorError};
 use crate::ledger::Ledger;
 use crate::passes::{PASSES, Pass};
 use crate::rewriter::PassCx;
-use crate::select::{SelectError, select};
+use crate::select::{PlanOrigins, SelectError, select_with_origins};
 
 /// How to lower.
 #[derive(Clone, Debug, Default)]
@@ -24,13 +25,14 @@ pub struct LowerOptions {
     pub trust: bool,
 }
 
-/// The graph around one pass.
+/// The graph around one pass. Neighbouring passes share a graph, and graphs share the nodes that are
+/// the same in both.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Before the pass.
-    pub before: Graph,
-    /// After it.
-    pub after: Graph,
+    /// Before the pass: what the pass before it left.
+    pub before: Arc<Graph>,
+    /// After it; the very same graph if the pass changed nothing.
+    pub after: Arc<Graph>,
 }
 
 /// What one pass did.
@@ -55,6 +57,8 @@ pub struct Lowered {
     pub graph: Graph,
     /// The plan, unless lowering stopped early.
     pub plan: Option<Plan>,
+    /// What the plan's steps and weights were made from; empty without a plan.
+    pub origins: PlanOrigins,
     /// What each pass did, in order.
     pub passes: Vec<PassRecord>,
     /// Every candidate.
@@ -148,16 +152,18 @@ pub fn lower(
 ) -> Result<Lowered, LowerError> {
     let mut lowered = lower_graph(graph, target, options)?;
     if options.stop_after.is_none_or(|n| n >= PASSES.len()) {
-        let plan = select(&lowered.graph, target)?;
+        let (plan, origins) = select_with_origins(&lowered.graph, target)?;
         if !options.trust {
             gabion_plan::verify(&plan)?;
         }
         lowered.plan = Some(plan);
+        lowered.origins = origins;
     }
     Ok(lowered)
 }
 
-/// Runs the passes only.
+/// Runs the passes only. Each node knows which nodes of `graph.compacted()` it was made from
+/// ([`gabion_ir::Node::origins`]).
 ///
 /// # Errors
 /// See [`LowerError`].
@@ -166,27 +172,15 @@ pub fn lower_graph(
     target: &Target,
     options: &LowerOptions,
 ) -> Result<Lowered, LowerError> {
-    for name in &options.skip {
-        if Pass::by_name(name).is_none() {
-            let known = PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-            return Err(LowerError::UnknownPass {
-                name: name.clone(),
-                known,
-            });
-        }
-    }
+    let passes = passes_of(options)?;
     verify(graph, || "before lowering".to_owned())?;
     let mut graph = graph.compacted();
+    graph.set_own_origins();
+    let mut last = options.record.then(|| Arc::new(graph.clone()));
     let mut ledger = Ledger::default();
-    let mut passes = Vec::new();
-    for pass in PASSES
-        .iter()
-        .take(options.stop_after.unwrap_or(PASSES.len()))
-    {
-        if options.skip.iter().any(|name| name == pass.name) {
-            continue;
-        }
-        let before = options.record.then(|| graph.clone());
+    let mut records = Vec::new();
+    for pass in passes {
+        let revision = graph.revision();
         let start = Instant::now();
         let rewrites = (pass.run)(
             &mut graph,
@@ -200,11 +194,15 @@ pub fn lower_graph(
         if !options.trust {
             verify(&graph, || format!("after pass `{}`", pass.name))?;
         }
-        let snapshot = before.map(|before| Snapshot {
-            before,
-            after: graph.clone(),
+        let snapshot = last.as_mut().map(|last| {
+            let before = last.clone();
+            if graph.revision() != revision {
+                *last = Arc::new(graph.clone());
+            }
+            let after = last.clone();
+            Snapshot { before, after }
         });
-        passes.push(PassRecord {
+        records.push(PassRecord {
             name: pass.name,
             rewrites,
             nodes: graph.len(),
@@ -215,7 +213,26 @@ pub fn lower_graph(
     Ok(Lowered {
         graph: graph.compacted(),
         plan: None,
-        passes,
+        origins: PlanOrigins::default(),
+        passes: records,
         ledger,
     })
+}
+
+/// The passes to run, in order.
+fn passes_of(options: &LowerOptions) -> Result<Vec<&'static Pass>, LowerError> {
+    for name in &options.skip {
+        if Pass::by_name(name).is_none() {
+            let known = PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+            return Err(LowerError::UnknownPass {
+                name: name.clone(),
+                known,
+            });
+        }
+    }
+    let first = PASSES
+        .iter()
+        .take(options.stop_after.unwrap_or(PASSES.len()));
+    let skipped = |pass: &&Pass| options.skip.iter().any(|name| name == pass.name);
+    Ok(first.filter(|pass| !skipped(pass)).collect())
 }

@@ -3,6 +3,7 @@
 
 mod arena;
 mod dtypes;
+mod origins;
 mod steps;
 mod views;
 mod weights;
@@ -17,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::class::{Class, class_of};
 use crate::recipe::{is_weight_only, parts_of};
 
+pub use origins::PlanOrigins;
 pub(crate) use weights::is_plannable;
 
 /// Why no plan could be selected.
@@ -72,6 +74,17 @@ pub fn has_kernel(op: &Op, target: &Target) -> bool {
 /// # Errors
 /// An operator that the target cannot run.
 pub fn select(graph: &Graph, target: &Target) -> Result<Plan, SelectError> {
+    Ok(select_with_origins(graph, target)?.0)
+}
+
+/// As [`select`], and what the steps and weights were made from, as the graph's nodes know it.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_with_origins(
+    graph: &Graph,
+    target: &Target,
+) -> Result<(Plan, PlanOrigins), SelectError> {
     for (name, ty, _) in graph.weights() {
         if ty.shape.as_fixed().is_none() {
             let (name, ty) = (name.to_string(), ty.to_string());
@@ -82,11 +95,14 @@ pub fn select(graph: &Graph, target: &Target) -> Result<Plan, SelectError> {
     selector.declare_inputs();
     selector.tile_weights()?;
     for id in graph.canonical_order() {
+        selector.begin_node(id);
         selector.select_node(id)?;
+        selector.end_node(id);
     }
     selector.declare_outputs()?;
     arena::place(&mut selector.plan)?;
-    Ok(selector.plan)
+    let origins = selector.origins.finish();
+    Ok((selector.plan, origins))
 }
 
 struct Selector<'a> {
@@ -99,6 +115,7 @@ struct Selector<'a> {
     dense: Vec<(Value, gabion_plan::WeightId)>,
     names: FxHashSet<String>,
     simple: FxHashMap<Dim, Dim>,
+    origins: origins::Collector,
 }
 
 impl<'a> Selector<'a> {
@@ -124,6 +141,7 @@ impl<'a> Selector<'a> {
             dense: Vec::new(),
             names: FxHashSet::default(),
             simple: FxHashMap::default(),
+            origins: origins::Collector::default(),
         }
     }
 
@@ -147,6 +165,7 @@ impl<'a> Selector<'a> {
     fn declare_outputs(&mut self) -> Result<(), SelectError> {
         for output in self.graph.outputs() {
             let ty = self.graph.value_type(output.value).clone();
+            self.origins.current = self.seen_origins(output.value);
             let view = self.view(output.value)?;
             let owned = view
                 .buffer()
@@ -156,6 +175,7 @@ impl<'a> Selector<'a> {
                     Place::Constant(_) => false,
                 });
             let view = if owned && view.is_contiguous() {
+                self.note_writer(&view);
                 view
             } else {
                 self.copy(&view, &ty, "")?
@@ -263,6 +283,7 @@ impl<'a> Selector<'a> {
             views.into_iter().map(|v| self.simple_view(v)).collect()
         };
         let (reads, writes) = (simple(reads), simple(writes));
+        self.origins.push_step();
         self.plan.steps.push(Step {
             kernel,
             reads,

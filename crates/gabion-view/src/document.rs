@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gabion_ir::Graph;
-use gabion_lower::{Ledger, Lowered};
+use gabion_lower::{Ledger, Lowered, PlanOrigins};
 use gabion_plan::Plan;
 use rustc_hash::FxHashMap;
 
@@ -110,7 +110,8 @@ pub struct ViewBox {
     pub flops: u64,
     /// Bytes read and written, with the document's sizes.
     pub bytes: u64,
-    /// What of the first stage it was made from, ascending.
+    /// What of the first stage it was made from, ascending; a plan's step has those of the weights that
+    /// it reads too. Empty in a plan that no graph was given with.
     pub origins: Vec<Key>,
     /// The line of code that built it.
     pub loc: Option<Arc<str>>,
@@ -217,18 +218,20 @@ impl Document {
         collector.graph_stage("graph", StageKind::Graph, &last, 0, 0);
         for pass in &lowered.passes {
             if let Some(snapshot) = &pass.snapshot {
-                last = Arc::new(snapshot.after.clone());
+                last = snapshot.after.clone();
                 let time = u64::try_from(pass.time.as_micros()).unwrap_or(u64::MAX);
                 collector.graph_stage(pass.name, StageKind::Pass, &last, pass.rewrites, time);
             }
         }
-        collector.finish(lowered.ledger.clone(), lowered.plan.as_ref())
+        let plan = lowered.plan.as_ref().map(|plan| (plan, &lowered.origins));
+        collector.finish(lowered.ledger.clone(), plan)
     }
 
     /// A plan alone.
     pub fn of_plan(plan: &Plan, sizes: &Sizes) -> Self {
         let graph = Graph::new(plan.name.as_str());
-        collect::Collector::new(&graph, sizes.clone()).finish(Ledger::default(), Some(plan))
+        let plan = Some((plan, &PlanOrigins::default()));
+        collect::Collector::new(&graph, sizes.clone()).finish(Ledger::default(), plan)
     }
 
     /// The box.

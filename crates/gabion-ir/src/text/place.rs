@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::graph::{Graph, Node, NodeId, Value};
 use crate::op::{InferCx, Results, TypeError};
 use crate::ops::Op;
+use crate::origins::Origins;
 
 /// A node that its graph does not accept.
 pub(crate) enum PlaceError {
@@ -146,6 +147,7 @@ pub(crate) fn place(
             names,
             scope,
             loc: None,
+            origins: Origins::NONE,
         },
         operands,
     );

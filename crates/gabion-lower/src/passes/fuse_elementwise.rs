@@ -54,7 +54,8 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
             );
             continue;
         }
-        cx.note(graph, id, Outcome::Fired(label));
+        let origins = patch.origins(graph);
+        cx.note_from(graph, id, Outcome::Fired(label), origins);
         patch.apply(graph, id);
         graph.sweep(id);
         fired += 1;

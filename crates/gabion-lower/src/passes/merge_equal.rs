@@ -30,6 +30,8 @@ pub(super) fn merge(graph: &mut Graph) -> usize {
                 for result in 0..graph.node(id).results.len() as u32 {
                     graph.replace_uses(Value::new(id, result), Value::new(first, result));
                 }
+                let origins = graph.node(id).origins.clone();
+                graph.add_origins(first, &origins);
                 graph.remove_node(id);
                 merged += 1;
             }

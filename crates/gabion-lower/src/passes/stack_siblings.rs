@@ -41,7 +41,9 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
                 "{} products of one activation become one stack of {rows} rows",
                 plain.len()
             );
-            cx.note(graph, plain[0], Outcome::Fired(label.clone()));
+            let origins = plain.iter().flat_map(|&id| graph.node(id).origins.ids());
+            let origins = origins.copied().collect();
+            cx.note_from(graph, plain[0], Outcome::Fired(label.clone()), origins);
             merge(graph, x, &plain, label)?;
             merged += 1;
         }

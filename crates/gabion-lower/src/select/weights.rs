@@ -112,7 +112,9 @@ impl Selector<'_> {
                     .clone();
                 let rows = stack.segments.last().map_or(0, |s| s.rows[1]);
                 let ty = TensorType::new(DType::F32, [gabion_tensor::Dim::from(rows), k]);
-                self.tiled(parts, segments, ty)?;
+                let weight = self.tiled(parts, segments, ty)?;
+                let operands = self.graph.operands(id);
+                self.note_weight(weight, &operands[stack.first_part()..stack.first_extra()]);
             }
         }
         Ok(())
@@ -209,6 +211,12 @@ impl Selector<'_> {
     /// A table whose rows are looked up: the tiled weight of the same recipe, a tiled one of its own
     /// if it is stored in another format than it is read in, else a dense one.
     pub(super) fn table_weight(&mut self, value: Value) -> Result<WeightId, SelectError> {
+        let weight = self.find_table_weight(value)?;
+        self.note_weight(weight, &[value]);
+        Ok(weight)
+    }
+
+    fn find_table_weight(&mut self, value: Value) -> Result<WeightId, SelectError> {
         let ty = self.graph.value_type(value).clone();
         let parts = parts_of(self.graph, value).ok_or_else(|| SelectError::NoRecipe {
             op: "gather".to_owned(),
@@ -244,6 +252,7 @@ impl Selector<'_> {
             operand: 0,
         })?;
         let id = self.push_weight(&parts, Layout::Dense, Vec::new(), ty)?;
+        self.note_weight(id, &[value]);
         self.dense.push((value, id));
         Ok(id)
     }

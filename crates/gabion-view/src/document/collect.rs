@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gabion_ir::text::Names;
-use gabion_ir::{Graph, NodeId, Op};
-use gabion_lower::Ledger;
+use gabion_ir::{Graph, NodeId, Op, Origins};
+use gabion_lower::{Ledger, PlanOrigins};
 use gabion_plan::Plan;
 use rustc_hash::FxHashMap;
 
@@ -163,7 +163,10 @@ impl Collector {
             attrs,
             flops: cost.flops,
             bytes: cost.bytes,
-            origins: vec![Key(id.index() as u32)],
+            origins: match &node.origins {
+                own if own.is_empty() => vec![Key(id.index() as u32)],
+                origins => keys(origins),
+            },
             loc: node
                 .loc
                 .as_ref()
@@ -199,9 +202,13 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(mut self, ledger: Ledger, plan: Option<&Plan>) -> Document {
-        if let Some(plan) = plan {
-            self.plan_stage(&Arc::new(plan.clone()));
+    pub(super) fn finish(
+        mut self,
+        ledger: Ledger,
+        plan: Option<(&Plan, &PlanOrigins)>,
+    ) -> Document {
+        if let Some((plan, origins)) = plan {
+            self.plan_stage(&Arc::new(plan.clone()), origins);
         }
         let tree = self.tree.finish(&mut self.boxes, &self.stages);
         Document {
@@ -214,6 +221,11 @@ impl Collector {
             faults: Vec::new(),
         }
     }
+}
+
+/// Nodes of the source graph are the boxes of the first stage.
+pub(super) fn keys(origins: &Origins) -> Vec<Key> {
+    origins.ids().iter().copied().map(Key).collect()
 }
 
 /// The same box in two stages, but for the stages.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use gabion_lower::PlanOrigins;
 use gabion_plan::{BufferId, Kernel, Place, Plan, Source as ViewSource, View, WeightId};
 use gabion_tensor::TensorType;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::collect::Collector;
+use super::collect::{Collector, keys};
 use super::cost::step_cost;
 use super::tree::GroupId;
 use super::{
@@ -38,7 +39,7 @@ fn weight_operand(id: WeightId) -> Operand {
 
 impl Collector {
     /// Adds the plan as the last stage.
-    pub(super) fn plan_stage(&mut self, plan: &Arc<Plan>) {
+    pub(super) fn plan_stage(&mut self, plan: &Arc<Plan>, origins: &PlanOrigins) {
         self.sizes.bind_plan(plan);
         let mut writers = Writers {
             of: FxHashMap::default(),
@@ -67,6 +68,7 @@ impl Collector {
                 .map(|part| self.sizes.bytes(&part.stored));
             new.bytes = stored.sum();
             new.floating = true;
+            new.origins = keys(origins.weight(WeightId(at as u32)));
             new.attrs = vec![
                 (
                     self.words.get("parts"),
@@ -83,12 +85,19 @@ impl Collector {
             boxes.push(new);
         }
         for number in 0..plan.steps.len() {
-            boxes.push(self.step(plan, number, &mut writers));
+            let mut new = self.step(plan, number, &mut writers);
+            let mut from = origins.step(number).clone();
+            for id in weights_of(plan, &plan.steps[number]) {
+                from.unite(origins.weight(id));
+            }
+            new.origins = keys(&from);
+            boxes.push(new);
         }
         for (at, output) in plan.outputs.iter().enumerate() {
             let key = Key(FIRST_OUTPUT + at as u32);
             let mut new = self.blank(key, Kind::Output, "output", &output.name, &output.ty);
             new.operands = writers.operand(&output.view).into_iter().collect();
+            new.origins = vec![key];
             boxes.push(new);
         }
         let stage = Stage {
