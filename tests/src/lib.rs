@@ -24,4 +24,5 @@ pages! {
     operators = "operators.md",
     performance = "performance.md",
     plan = "plan.md",
+    snapshots = "snapshots.md",
 }

@@ -14,6 +14,9 @@ const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "
 /// The lines of one table, with their numbers.
 type Table<'t> = Vec<(usize, &'t str, &'t str)>;
 
+/// Folders whose packages are no members of the workspace.
+const OUTSIDE: [&str; 2] = ["fuzz", "examples/"];
+
 pub(super) fn check(checkout: &Checkout, report: &mut Report) {
     let Some(root) = checkout.text("Cargo.toml") else {
         return report.file("Cargo.toml", "is missing");
@@ -33,7 +36,7 @@ pub(super) fn check(checkout: &Checkout, report: &mut Report) {
     for (path, text) in checkout.texts() {
         let Some(folder) = path
             .strip_suffix("/Cargo.toml")
-            .filter(|folder| !folder.starts_with("fuzz"))
+            .filter(|folder| !OUTSIDE.iter().any(|outside| folder.starts_with(outside)))
         else {
             continue;
         };
