@@ -8,6 +8,7 @@ pub mod export;
 pub mod look;
 pub mod order;
 pub mod place;
+pub mod report;
 #[cfg(feature = "window")]
 pub mod window;
 

@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{BoxId, Stage, ViewBox};
+use super::{BoxId, Kind, Stage, ViewBox};
 
 /// Names a group of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +100,10 @@ const PART: usize = 80;
 /// Identical neighbours that are worth a group.
 const FEWEST_REPEATS: usize = 3;
 
+/// Inputs, or outputs, beyond which they get a group: the caches of a decoder are two for each layer, and two more that come
+/// out.
+const MOST_ENDS: usize = 12;
+
 impl TreeBuilder {
     pub(super) fn new() -> Self {
         let root = Group {
@@ -160,6 +164,8 @@ impl TreeBuilder {
     pub(super) fn finish(self, boxes: &mut [ViewBox], stages: &[Stage]) -> Tree {
         let positions = positions(boxes, stages);
         let mut shape = Shape::new(self.groups, boxes, &positions);
+        shape.fold_ends(boxes, Kind::Input, "inputs");
+        shape.fold_ends(boxes, Kind::Output, "outputs");
         shape.fold_repeats(boxes);
         shape.divide();
         shape.into_tree(boxes)
@@ -224,6 +230,28 @@ impl Shape {
             children,
             position,
         }
+    }
+
+    /// Many inputs, or outputs, right in the root get a group where the first of them was.
+    fn fold_ends(&mut self, boxes: &[ViewBox], kind: Kind, name: &str) {
+        let is_end = |child: &Child| match child {
+            Child::Box(id) => boxes[*id as usize].kind == kind,
+            Child::Group(_) => false,
+        };
+        let ends = self.children[0].iter().filter_map(|child| match child {
+            Child::Box(id) if is_end(child) => Some(boxes[*id as usize].key),
+            Child::Box(_) | Child::Group(_) => None,
+        });
+        if ends.collect::<FxHashSet<_>>().len() <= MOST_ENDS {
+            return;
+        }
+        let all = std::mem::take(&mut self.children[0]);
+        let before = all.iter().take_while(|child| !is_end(child)).count();
+        let (ends, mut rest): (Vec<Child>, Vec<Child>) = all.into_iter().partition(is_end);
+        let n = ends.len();
+        rest.splice(before..before, ends);
+        self.children[0] = rest;
+        self.wrap(0, before..before + n, name.to_owned());
     }
 
     /// Runs of identical sibling groups get a group of their own; where they are all that their parent has, the parent is

@@ -17,6 +17,7 @@ mod json_text;
 mod lower;
 mod model_arg;
 mod output;
+mod report;
 mod run;
 mod stack;
 mod tensor_file;
@@ -75,6 +76,8 @@ enum Command {
     Verify(verify::Args),
     /// Write a model in another format, dtype or layout
     Convert(convert::Args),
+    /// Write one HTML file that shows a graph, its passes and its plan
+    Report(report::Args),
     /// Measure, beside this machine's limits
     Bench(bench::Args),
 }
@@ -95,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args, &out),
         Command::Verify(args) => verify::run(&args, &out),
         Command::Convert(args) => convert::run(&args, &out),
+        Command::Report(args) => report::run(&args, &out),
         Command::Bench(args) => bench::run(&args, &out),
     };
     match done {

@@ -13,6 +13,7 @@ mod graphs;
 mod lower;
 mod output;
 mod presets;
+mod report;
 mod run;
 mod shapes;
 mod stack;

@@ -1,0 +1,196 @@
+//! The plan's weights and buffers, for the panels beside the graph.
+
+use gabion_plan::{
+    Arrangement, Buffer, Kernel, Layout, PartSource, Place, Plan, PlanWeight, Transform,
+};
+use serde::Serialize;
+
+use super::data::Words;
+use crate::document::{Document, FIRST_PLAN_WEIGHT, FIRST_STEP, Key};
+
+/// What the plan's panels show. Words are numbers of [`Words`].
+#[derive(Serialize)]
+pub(super) struct PlanData {
+    target: String,
+    /// The plan's stage.
+    stage: u32,
+    /// The box of each step.
+    steps: Vec<u32>,
+    weights: Vec<WeightData>,
+    buffers: Buffers,
+    arena: u64,
+}
+
+#[derive(Serialize)]
+struct WeightData {
+    name: u32,
+    ty: u32,
+    layout: &'static str,
+    /// Its box.
+    id: u32,
+    bytes: u64,
+    /// Source, stored type, recipe, first row, end row, bytes of those rows.
+    parts: Vec<(u32, u32, u32, usize, usize, u64)>,
+    /// First row, end row, arrangement, what is done with the products.
+    segments: Vec<(usize, usize, u32, u32)>,
+}
+
+/// Buffers, field by field.
+#[derive(Default, Serialize)]
+struct Buffers {
+    name: Vec<u32>,
+    /// dtype and elements.
+    ty: Vec<u32>,
+    bytes: Vec<u64>,
+    /// 0 input, 1 arena, 2 constant.
+    place: Vec<u8>,
+    offset: Vec<u64>,
+    first: Vec<u32>,
+    last: Vec<u32>,
+}
+
+impl PlanData {
+    pub(super) fn new<'d>(
+        document: &'d Document,
+        plan: &'d Plan,
+        words: &mut Words<'d>,
+    ) -> Option<Self> {
+        let stage = document.stages.len().checked_sub(1)?;
+        let find = |key: usize| document.find(stage, Key(key as u32));
+        let steps = (0..plan.steps.len()).filter_map(|at| find(FIRST_STEP as usize + at));
+        let steps = steps.collect();
+        let done = products(plan);
+        let weights = plan.weights.iter().enumerate().filter_map(|(at, weight)| {
+            let id = find(FIRST_PLAN_WEIGHT as usize + at)?;
+            Some(weight_data(document, weight, id, &done[at], words))
+        });
+        let weights = weights.collect();
+        let mut buffers = Buffers::default();
+        for buffer in &plan.buffers {
+            buffers.push(document, buffer, words);
+        }
+        Some(Self {
+            target: plan.target.clone(),
+            stage: stage as u32,
+            steps,
+            weights,
+            buffers,
+            arena: document.sizes.dim(&plan.arena_bytes()),
+        })
+    }
+}
+
+/// For each weight, what the first product with it does with each of its segments.
+fn products(plan: &Plan) -> Vec<Vec<String>> {
+    let mut done = vec![Vec::new(); plan.weights.len()];
+    for step in &plan.steps {
+        if let Kernel::Matmul(matmul) = &step.kernel
+            && let Some(done) = done.get_mut(matmul.weight.0 as usize)
+            && done.is_empty()
+        {
+            let outputs = matmul.outputs.iter();
+            *done = outputs.map(|it| epilogue_words(&it.epilogue)).collect();
+        }
+    }
+    done
+}
+
+/// `bias, map gelu`: each by its word in the text form.
+fn epilogue_words(epilogue: &[gabion_plan::Epilogue]) -> String {
+    let word = |it: &gabion_plan::Epilogue| match serde_json::to_value(it) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let words: Vec<String> = epilogue.iter().map(word).collect();
+    words.join(", ")
+}
+
+fn weight_data<'d>(
+    document: &Document,
+    weight: &'d PlanWeight,
+    id: u32,
+    done: &[String],
+    words: &mut Words<'d>,
+) -> WeightData {
+    let sizes = &document.sizes;
+    let mut bytes = 0;
+    let mut parts = Vec::with_capacity(weight.parts.len());
+    for part in &weight.parts {
+        let source = match &part.source {
+            PartSource::Checkpoint(name) => words.get(name),
+            PartSource::Constant(_) => words.get("a constant of the graph"),
+        };
+        let stored = sizes.bytes(&part.stored);
+        let rows = part.stored.shape.first().map_or(1, |d| sizes.dim(d)).max(1);
+        let share = stored / rows * (part.rows.len() as u64).min(rows);
+        bytes += share;
+        let recipe: Vec<String> = part.recipe.iter().map(transform).collect();
+        parts.push((
+            source,
+            words.own(part.stored.to_string()),
+            words.own(recipe.join(" → ")),
+            part.rows.start,
+            part.rows.end,
+            share,
+        ));
+    }
+    let segments = weight.segments.iter().enumerate().map(|(at, segment)| {
+        let arrangement = match segment.arrangement {
+            Arrangement::Plain => "plain".to_owned(),
+            Arrangement::Halves { block } => format!("halves of blocks of {block} rows together"),
+        };
+        let done = done.get(at).cloned().unwrap_or_default();
+        (
+            segment.rows.start,
+            segment.rows.end,
+            words.own(arrangement),
+            words.own(done),
+        )
+    });
+    let segments = segments.collect();
+    WeightData {
+        name: words.get(&weight.name),
+        ty: words.own(weight.ty.to_string()),
+        layout: match weight.layout {
+            Layout::Tiles => "tiles",
+            Layout::Dense => "dense",
+        },
+        id,
+        bytes,
+        parts,
+        segments,
+    }
+}
+
+fn transform(it: &Transform) -> String {
+    let number = |it: Option<f64>| it.map_or("…".to_owned(), |it| it.to_string());
+    match it {
+        Transform::Cast { dtype } => format!("cast {dtype}"),
+        Transform::Clamp { min, max } => format!("clamp {}..{}", number(*min), number(*max)),
+        Transform::Transpose => "transpose".to_owned(),
+        Transform::Reshape { shape } => format!("reshape {shape:?}"),
+    }
+}
+
+impl Buffers {
+    fn push<'d>(&mut self, document: &Document, buffer: &'d Buffer, words: &mut Words<'d>) {
+        let sizes = &document.sizes;
+        let elements = sizes.dim(&buffer.elements);
+        let blocks = elements.div_ceil(buffer.dtype.block_elems().max(1) as u64);
+        let (place, offset, first, last) = match &buffer.place {
+            Place::Input(_) => (0, 0, 0, 0),
+            Place::Arena { offset, live } => (1, sizes.dim(offset), live.first, live.last),
+            Place::Constant(_) => (2, 0, 0, 0),
+        };
+        self.name.push(words.get(&buffer.name));
+        self.ty
+            .push(words.own(format!("{}[{}]", buffer.dtype, buffer.elements)));
+        self.bytes
+            .push(blocks.saturating_mul(buffer.dtype.block_bytes() as u64));
+        self.place.push(place);
+        self.offset.push(offset);
+        self.first.push(first as u32);
+        self.last.push(last as u32);
+    }
+}
