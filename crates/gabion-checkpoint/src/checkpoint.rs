@@ -79,6 +79,11 @@ impl TensorInfo {
     pub fn byte_len(&self) -> usize {
         self.range.len()
     }
+
+    /// Where in the file the tensor's bytes lie.
+    pub fn byte_range(&self) -> Range<usize> {
+        self.range.clone()
+    }
 }
 
 impl Checkpoint {

@@ -9,6 +9,7 @@ mod access;
 mod executor;
 pub mod isa;
 pub mod kernels;
+mod layout;
 pub mod limits;
 mod load;
 pub mod pack;
@@ -22,5 +23,6 @@ mod value;
 pub mod workers;
 
 pub use executor::{CpuExecutor, CpuOptions, cpu_target};
+pub use layout::{PackedElement, PackedLayout, RowOrder};
 pub use load::CpuLoaded;
-pub use session::{CpuSession, StepTiming};
+pub use session::CpuSession;

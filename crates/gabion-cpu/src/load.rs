@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gabion_plan::{
-    Kernel, Layout, LoadError, Loaded, Plan, PlanWeight, RunError, Session, Source, WeightSource,
+    Kernel, Layout, LoadError, Loaded, Plan, PlanWeight, RunError, Session, Source, WeightId,
+    WeightSource,
 };
 use gabion_tensor::Bindings;
 
@@ -36,6 +37,12 @@ impl DenseWeight {
     /// Where they start, 64-byte aligned.
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.memory.as_ptr()
+    }
+
+    #[allow(unsafe_code)]
+    fn as_bytes(&self) -> &[u8] {
+        // SAFETY: loading wrote all of these bytes, and nobody writes any more.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.bytes) }
     }
 }
 
@@ -85,6 +92,16 @@ impl CpuLoaded {
                 kernels,
                 depths: depths.into_iter().collect(),
             }),
+        })
+    }
+
+    /// The bytes of a weight as kernels read them, in the order that [`crate::PackedLayout`] tells of;
+    /// `None` if the plan has no such weight.
+    pub fn packed_bytes(&self, weight: WeightId) -> Option<&[u8]> {
+        let weight = self.model.weights.get(weight.0 as usize)?;
+        Some(match weight {
+            LoadedWeight::Tiles(tiles) => tiles.packed.as_bytes(),
+            LoadedWeight::Dense(dense) => dense.as_bytes(),
         })
     }
 
@@ -173,7 +190,7 @@ fn check_steps(plan: &Plan) -> Result<(), LoadError> {
         executor: "cpu".to_owned(),
         problem,
     };
-    let layout = |id: gabion_plan::WeightId| plan.weights.get(id.0 as usize).map(|w| (w, w.layout));
+    let layout = |id: WeightId| plan.weights.get(id.0 as usize).map(|w| (w, w.layout));
     for (index, step) in plan.steps.iter().enumerate() {
         let name = format!("step {index} `{}`", step.kernel.name());
         if let Kernel::Matmul(spec) = &step.kernel {

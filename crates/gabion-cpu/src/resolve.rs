@@ -21,7 +21,6 @@ pub(crate) struct Ready {
     pub(crate) barrier: bool,
     /// Worker 0 runs it alone.
     pub(crate) alone: bool,
-    pub(crate) name: Arc<str>,
 }
 
 /// Where an output is.
@@ -40,6 +39,8 @@ pub(crate) struct ReadyOutput {
 pub(crate) struct Resolved {
     /// Ranks and sizes of all inputs.
     pub(crate) key: Vec<usize>,
+    /// The values of the symbols.
+    pub(crate) sizes: Bindings,
     pub(crate) arena_bytes: usize,
     /// For each base in the arena: its offset.
     pub(crate) arena_offsets: Vec<Option<usize>>,
@@ -200,6 +201,7 @@ pub(crate) fn resolve(
         memory: bases.memory,
         resolved: Resolved {
             key,
+            sizes: bindings.clone(),
             arena_bytes: bases.arena_bytes,
             arena_offsets: bases.arena_offsets,
             steps: Vec::with_capacity(plan.steps.len()),
@@ -357,11 +359,11 @@ impl Assembly<'_> {
             writes: writes.iter().map(extent).collect(),
             alone: false,
         };
-        self.push(prepared, touch, name);
+        self.push(prepared, touch);
         Ok(())
     }
 
-    fn push(&mut self, step: Box<dyn PreparedStep>, mut touch: Touch, name: Arc<str>) {
+    fn push(&mut self, step: Box<dyn PreparedStep>, mut touch: Touch) {
         let resolved = &mut self.resolved;
         let shared = step.shared_scratch();
         if shared > 0 {
@@ -374,7 +376,6 @@ impl Assembly<'_> {
             step,
             barrier: false,
             alone: touch.alone,
-            name,
         });
         self.touches.push(touch);
     }
@@ -398,8 +399,7 @@ impl Assembly<'_> {
                 writes: vec![self.memory.extent(&target)],
                 alone: false,
             };
-            let name: Arc<str> = format!("copy of output `{}`", output.name).into();
-            self.push(Box::new(CopyStep::new(&placed, &target)), touch, name);
+            self.push(Box::new(CopyStep::new(&placed, &target)), touch);
         }
         self.resolved.outputs.push(ready);
         Ok(())

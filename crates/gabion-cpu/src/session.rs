@@ -2,16 +2,19 @@
 #![allow(unsafe_code)]
 
 mod inputs;
+mod recorder;
 mod region;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use gabion_plan::{InputRef, MemoryUse, OutputRef, Place, RunError, Session};
+use gabion_plan::{
+    InputRef, MemoryUse, OutputRef, Place, Profile, ProfileOptions, RunError, Session,
+};
 use gabion_tensor::Bindings;
 
 use self::inputs::State;
-use self::region::{Region, Timings};
+use self::recorder::Recorder;
+use self::region::Region;
 use crate::kernels::matmul::{self, Scratch as MatmulScratch};
 use crate::load::{LoadedWeight, Model};
 use crate::pack::Arena;
@@ -43,24 +46,13 @@ pub struct CpuSession {
     given: Vec<Option<usize>>,
     /// The last run was complete.
     complete: bool,
-    profiling: bool,
-    timings: Timings,
+    /// Where measurements go, while steps are measured.
+    recorder: Option<Recorder>,
 }
 
 // SAFETY: the raw pointers in `bases` lead into memory that the session owns or shares with the
 // model, or into inputs that are borrowed for the run that uses them.
 unsafe impl Send for CpuSession {}
-
-/// How long a step took on the calling thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepTiming {
-    /// `step 12 `matmul` (layers.0.self_attn)`.
-    pub name: Arc<str>,
-    /// Time in the step itself.
-    pub busy: Duration,
-    /// Time waiting for others before it.
-    pub waited: Duration,
-}
 
 impl CpuSession {
     pub(crate) fn new(model: Arc<Model>, sizes: &Bindings) -> Result<CpuSession, RunError> {
@@ -86,45 +78,11 @@ impl CpuSession {
             key: Vec::new(),
             given: vec![None; inputs],
             complete: false,
-            profiling: false,
-            timings: Timings::default(),
+            recorder: None,
             model,
         };
         session.set_fixed_bases();
         Ok(session)
-    }
-
-    /// Measures each step of the runs that follow, or stops doing so.
-    pub fn set_profiling(&mut self, on: bool) {
-        self.profiling = on;
-    }
-
-    /// How long each step of the last profiled run took; empty if there was none.
-    pub fn step_timings(&self) -> Vec<StepTiming> {
-        let Some(resolved) = self
-            .resolved
-            .last()
-            .filter(|r| r.steps.len() == self.timings.steps.len())
-        else {
-            return Vec::new();
-        };
-        let timing = |(ready, &(busy, waited)): (&crate::resolve::Ready, &(u64, u64))| StepTiming {
-            name: ready.name.clone(),
-            busy: Duration::from_nanos(busy),
-            waited: Duration::from_nanos(waited),
-        };
-        resolved
-            .steps
-            .iter()
-            .zip(&self.timings.steps)
-            .map(timing)
-            .collect()
-    }
-
-    /// The share of the workers' time, from 0 to 1, that the last profiled run spent waiting at
-    /// barriers between steps.
-    pub fn sync_share(&self) -> f64 {
-        self.timings.sync_share(self.model.team.threads())
     }
 
     /// How many barriers the last run had between its steps.
@@ -278,7 +236,15 @@ impl Session for CpuSession {
             scratch_stride: own,
             matmul_scratch: &self.matmul_scratch,
         };
-        region.run(self.profiling.then_some(&mut self.timings))?;
+        match &mut self.recorder {
+            None => region.run(None)?,
+            Some(recorder) => {
+                recorder.begin(&resolved.sizes);
+                let ran = region.run(Some(recorder));
+                recorder.end();
+                ran?;
+            }
+        }
         self.complete = true;
         Ok(())
     }
@@ -307,6 +273,18 @@ impl Session for CpuSession {
             shape: output.shape.clone(),
             bytes,
         })
+    }
+
+    fn set_profile(&mut self, options: Option<ProfileOptions>) -> Result<(), RunError> {
+        self.recorder = None;
+        if let Some(options) = options {
+            self.recorder = Some(Recorder::new(&options, self.model.team.threads())?);
+        }
+        Ok(())
+    }
+
+    fn take_profile(&mut self) -> Option<Profile> {
+        self.recorder.as_mut().map(Recorder::take)
     }
 
     fn output_names(&self) -> Vec<String> {

@@ -82,6 +82,137 @@ impl TiledWeight {
     }
 }
 
+/// Where a weight's rows go, known without their data: the format, tile and lane of each.
+pub(crate) struct Arranged {
+    k: usize,
+    segments: Vec<TiledSegment>,
+    /// For each piece's part: its format, the packer's rows in its tiles, and where its tiles start.
+    parts: Vec<(WeightFormat, Vec<TileRows>, usize)>,
+    bytes: usize,
+    tiles: usize,
+}
+
+impl Arranged {
+    /// As [`pack`] arranges the weight. `order` gives the order of a checkpoint tensor's rows.
+    ///
+    /// # Errors
+    /// Rows that do not add up, or values that no tile format holds.
+    pub(crate) fn of(
+        weight: &PlanWeight,
+        order: &dyn Fn(&str) -> Option<std::sync::Arc<[u32]>>,
+    ) -> Result<Arranged, LoadError> {
+        let unsupported = |problem: String| LoadError::Unsupported {
+            executor: "cpu".to_owned(),
+            problem: format!("weight `{}`: {problem}", weight.name),
+        };
+        check_rows(weight).map_err(unsupported)?;
+        let k = weight.row_elements();
+        let mut sources = Vec::new();
+        for part in &weight.parts {
+            let source = described(part, k, order);
+            sources.push(source.ok_or_else(|| {
+                unsupported(format!(
+                    "`{}` becomes no rows of {k} floats",
+                    recipe::name(part)
+                ))
+            })?);
+        }
+        let layout = Layout::of(weight, &sources);
+        let (mut parts, mut bytes, mut first) = (Vec::new(), 0, 0);
+        let mut segments = layout.segments;
+        let mut pieces = segments.iter_mut().flat_map(|s| &mut s.pieces);
+        for (stretch, tiles) in layout.stretches.iter().zip(layout.tiles) {
+            let stored = stretch
+                .sources
+                .first()
+                .map(|(index, _)| sources[*index].format);
+            let kept = stored.filter(|_| !stretch.change && k > 0);
+            let format = kept.unwrap_or(WeightFormat::F32);
+            let tile_bytes = format
+                .tile_bytes(k)
+                .ok_or_else(|| unsupported(format!("rows of {k} values are no {format} blocks")))?;
+            let start = bytes;
+            bytes += tiles.len() * tile_bytes;
+            if let Some(piece) = pieces.next() {
+                piece.tiles = first..first + tiles.len();
+            }
+            first += tiles.len();
+            parts.push((format, tiles, start));
+        }
+        Ok(Arranged {
+            k,
+            segments,
+            parts,
+            bytes,
+            tiles: first,
+        })
+    }
+
+    /// Bytes and tiles of the whole.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.bytes, self.tiles)
+    }
+
+    /// The format, tile, lane and first byte of the tile that hold a row; `None` beyond the last.
+    pub(crate) fn find(&self, row: usize) -> Option<(WeightFormat, usize, usize, usize)> {
+        let segment = self.segments.iter().find(|s| s.rows.contains(&row))?;
+        let row = row - segment.rows.start;
+        let piece = segment.pieces.iter().find(|p| p.rows.contains(&row))?;
+        let id = piece.ids[row - piece.rows.start];
+        let (format, tiles, start) = &self.parts[piece.part];
+        let lane = tiles.iter().flatten().position(|it| *it == id)?;
+        let (tile, lane) = (lane / pack::TILE, lane % pack::TILE);
+        let tile_bytes = format.tile_bytes(self.k)?;
+        Some((
+            *format,
+            piece.tiles.start + tile,
+            lane,
+            start + tile * tile_bytes,
+        ))
+    }
+}
+
+/// What [`source_of`] would give, but for the data.
+fn described(
+    part: &Part,
+    k: usize,
+    order: &dyn Fn(&str) -> Option<std::sync::Arc<[u32]>>,
+) -> Option<Source> {
+    let shape = part.stored.shape.as_fixed()?;
+    let fits = shape.len() == 2 && shape[1] == k;
+    if let (Some(format), Some(limits), true) =
+        (tile_format(part.stored.dtype), limits_only(part), fits)
+    {
+        let map = match &part.source {
+            gabion_plan::PartSource::Checkpoint(name) => order(name),
+            gabion_plan::PartSource::Constant(_) => None,
+        };
+        let order = match map {
+            Some(map) => map.get(part.rows.clone())?.to_vec(),
+            None => part.rows.clone().map(|row| row as u32).collect(),
+        };
+        return Some(Source {
+            format,
+            bytes: Bytes::from(Vec::new()),
+            rows: shape[0],
+            order,
+            limits,
+        });
+    }
+    let casts = part.recipe.iter().filter_map(|transform| match transform {
+        Transform::Cast { dtype } => Some(*dtype),
+        Transform::Clamp { .. } | Transform::Transpose | Transform::Reshape { .. } => None,
+    });
+    let rows = part.rows.len();
+    Some(Source {
+        format: tile_format(casts.last().unwrap_or(part.stored.dtype))?,
+        bytes: Bytes::from(Vec::new()),
+        rows,
+        order: (0..rows as u32).collect(),
+        limits: Vec::new(),
+    })
+}
+
 /// A part's data as the packer takes it.
 struct Source {
     format: WeightFormat,

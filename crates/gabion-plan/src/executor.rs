@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gabion_tensor::{Bindings, DType, DimError, GuardError, HostTensor, TensorError};
 
 use crate::plan::Plan;
+use crate::profile::{Profile, ProfileOptions};
 use crate::target::Target;
 
 /// Runs plans on one kind of hardware.
@@ -60,6 +61,27 @@ pub trait Session: Send {
 
     /// Bytes in use.
     fn memory(&self) -> MemoryUse;
+
+    /// Measures each step of the runs that follow, on every worker; `None`: no longer. What was
+    /// measured before is dropped. Measured runs give the same bits and allocate nothing in their
+    /// steps; runs that are not measured cost nothing more.
+    ///
+    /// # Errors
+    /// The executor does not measure, or has no memory for it.
+    fn set_profile(&mut self, options: Option<ProfileOptions>) -> Result<(), RunError> {
+        match options {
+            None => Ok(()),
+            Some(_) => Err(RunError::Executor(
+                "this executor does not measure its steps".to_owned(),
+            )),
+        }
+    }
+
+    /// What was measured since [`Session::set_profile`]; the runs that follow are counted from 0
+    /// again. `None`: nothing is being measured.
+    fn take_profile(&mut self) -> Option<Profile> {
+        None
+    }
 
     /// Runs the plan and copies every output.
     ///

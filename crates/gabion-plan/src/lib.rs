@@ -8,6 +8,7 @@
 pub mod executor;
 pub mod kernel;
 pub mod plan;
+pub mod profile;
 #[cfg(test)]
 mod sample;
 pub mod target;
@@ -26,6 +27,7 @@ pub use kernel::{
     ScatterReduce, SegmentOutput,
 };
 pub use plan::{Buffer, BufferId, Lifetime, Place, Plan, PlanInput, PlanOutput, Step};
+pub use profile::{Profile, ProfileOptions, StepTiming};
 pub use target::Target;
 pub use text::{PlanTextError, PlanTextErrors};
 pub use verify::{PlanError, PlanErrors, PlanItem, verify};

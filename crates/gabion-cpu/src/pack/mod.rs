@@ -13,6 +13,7 @@ mod tiles;
 pub use arena::{Arena, OutOfMemory};
 pub use format::{TILE, WeightFormat};
 pub use stored::decode_row;
+pub(crate) use tile::{ValuePlace, place_of};
 pub use tiles::{
     HALF, NO_ROW, Pairing, RotaryTiles, TileRows, gated_tiles, paired_tiles, plain_tiles,
     rotary_tiles, tiles_of_rows,
@@ -258,6 +259,12 @@ impl PackedWeight {
         let bytes =
             unsafe { std::slice::from_raw_parts(self.arena.as_ptr().add(at), run.tile_bytes) };
         (run.format, bytes)
+    }
+
+    /// All packed bytes, tile after tile.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the arena holds every tile, all of them were written, and nobody writes any more.
+        unsafe { std::slice::from_raw_parts(self.arena.as_ptr(), self.bytes()) }
     }
 
     pub(crate) fn base(&self) -> *const u8 {

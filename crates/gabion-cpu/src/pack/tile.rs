@@ -168,6 +168,63 @@ pub(super) fn read_lane(format: WeightFormat, tile: &[u8], lane: usize, out: &mu
     }
 }
 
+/// Where one value stands in a tile, in bytes from the tile's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValuePlace {
+    /// The byte in which the code (or the value) begins.
+    pub(crate) byte: usize,
+    /// Which bit of that byte is the code's lowest.
+    pub(crate) bit: u8,
+    /// How many bits it has.
+    pub(crate) bits: u8,
+    /// The byte and bit of its fifth bit, where the format keeps that apart.
+    pub(crate) fifth: Option<(usize, u8)>,
+    /// The first byte of its block's scale.
+    pub(crate) scale: Option<usize>,
+    /// The first byte of its block's minimum.
+    pub(crate) min: Option<usize>,
+}
+
+/// Where value `k` of lane `lane` stands: what [`write`] does with it.
+pub(crate) fn place_of(format: WeightFormat, lane: usize, k: usize) -> ValuePlace {
+    let plain = |byte: usize, bits: u8| ValuePlace {
+        byte,
+        bit: 0,
+        bits,
+        fifth: None,
+        scale: None,
+        min: None,
+    };
+    let places = Places::of(format);
+    let block = k / 32 * (format.block_bytes() * TILE);
+    let k_in = k % 32;
+    let scale = Some(block + 2 * lane);
+    match format {
+        WeightFormat::F32 => plain((k * TILE + lane) * 4, 32),
+        WeightFormat::F16 => plain((k * TILE + lane) * 2, 16),
+        WeightFormat::Bf16 => plain(bf16_at(k, lane), 16),
+        WeightFormat::Q8_0 => ValuePlace {
+            scale,
+            ..plain(block + 2 * TILE + k_in * TILE + lane, 8)
+        },
+        WeightFormat::Q4_0 | WeightFormat::Q4_1 | WeightFormat::Q5_0 | WeightFormat::Q5_1 => {
+            let word = block + places.codes_at + ((k_in / 8) * TILE + lane) * 4;
+            let fifth = fifth_bit(k_in as u32) as usize;
+            let fifth_word = block + places.fifth_at() + 4 * lane;
+            ValuePlace {
+                byte: word + k_in % 8 / 2,
+                bit: 4 * (k_in % 2) as u8,
+                bits: 4,
+                fifth: places
+                    .fifth
+                    .then_some((fifth_word + fifth / 8, (fifth % 8) as u8)),
+                scale,
+                min: places.minima.then_some(block + 2 * TILE + 2 * lane),
+            }
+        }
+    }
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -1,10 +1,12 @@
 //! The one parallel region of a run: every worker walks the whole list of steps.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use gabion_plan::RunError;
+use gabion_plan::profile::StepSpan;
+
+use super::recorder::Recorder;
 
 use crate::kernels::matmul::Scratch as MatmulScratch;
 use crate::load::Model;
@@ -21,26 +23,6 @@ pub(super) struct Region<'a> {
     /// Bytes from one worker's scratch to the next; what they share comes after the last.
     pub(super) scratch_stride: usize,
     pub(super) matmul_scratch: &'a MatmulScratch,
-}
-
-/// Measurements of one run, in nanoseconds.
-#[derive(Debug, Default)]
-pub(super) struct Timings {
-    /// For each step on worker 0: at work, and waiting before it.
-    pub(super) steps: Vec<(u64, u64)>,
-    /// The whole run.
-    total: u64,
-    /// Waiting, all workers together.
-    waited: u64,
-}
-
-impl Timings {
-    pub(super) fn sync_share(&self, threads: usize) -> f64 {
-        if self.total == 0 {
-            return 0.0;
-        }
-        self.waited as f64 / (self.total as f64 * threads as f64)
-    }
 }
 
 /// The first error of a run: of the earliest step, then of the lowest worker, so that it does not
@@ -80,30 +62,16 @@ impl Region<'_> {
     ///
     /// # Errors
     /// The first step's that failed, or a worker's panic.
-    pub(super) fn run(self, timings: Option<&mut Timings>) -> Result<(), RunError> {
+    pub(super) fn run(self, recorder: Option<&Recorder>) -> Result<(), RunError> {
         let failure = Failure {
             phase: AtomicUsize::new(usize::MAX),
             first: Mutex::new(None),
         };
         let team = &self.model.team;
-        let steps = self.steps.len();
         let shared = Shared(self);
-        let result = match timings {
+        let result = match recorder {
             None => team.run(|worker| shared.get().walk(worker, &failure)),
-            Some(timings) => {
-                timings.steps.resize(steps, (0, 0));
-                let waited = AtomicU64::new(0);
-                let measured = Mutex::new(&mut timings.steps);
-                let start = Instant::now();
-                let result = team.run(|worker| {
-                    shared
-                        .get()
-                        .walk_measured(worker, &failure, &measured, &waited)
-                });
-                timings.total = nanos(start);
-                timings.waited = waited.load(Ordering::Relaxed);
-                result
-            }
+            Some(to) => team.run(|worker| shared.get().walk_measured(worker, &failure, to)),
         };
         result.map_err(|e| RunError::Executor(e.to_string()))?;
         let first = failure
@@ -153,39 +121,38 @@ impl Region<'_> {
     }
 
     /// As `walk`, with clocks.
-    fn walk_measured(
-        &self,
-        worker: &Worker<'_>,
-        failure: &Failure,
-        steps: &Mutex<&mut Vec<(u64, u64)>>,
-        waited: &AtomicU64,
-    ) {
+    fn walk_measured(&self, worker: &Worker<'_>, failure: &Failure, recorder: &Recorder) {
         let mut cx = self.context(worker);
         let everyone = cx.part;
-        let (mut phase, mut all) = (0, 0);
+        let mut phase = 0;
+        let (mut ring, run) = (recorder.ring(worker.index()), recorder.run());
         for (index, ready) in self.steps.iter().enumerate() {
-            let start = Instant::now();
+            let start_ns = recorder.now();
+            let mut began = start_ns;
             if ready.barrier {
                 worker.barrier();
                 phase += 1;
+                if failure.phase.load(Ordering::Relaxed) < phase {
+                    return;
+                }
+                began = recorder.now();
             }
-            let wait = if ready.barrier { nanos(start) } else { 0 };
-            all += wait;
-            if failure.phase.load(Ordering::Relaxed) < phase {
-                break;
+            let idle = ready.alone && worker.index() != 0;
+            if idle && !ready.barrier {
+                continue;
             }
-            let start = Instant::now();
             cx.part = if ready.alone { (0, 1) } else { everyone };
-            if !(ready.alone && worker.index() != 0)
-                && let Err(error) = ready.step.run(&cx)
-            {
+            if !idle && let Err(error) = ready.step.run(&cx) {
                 failure.record(phase, index, worker.index(), error);
             }
-            if worker.index() == 0 {
-                steps.lock().unwrap_or_else(PoisonError::into_inner)[index] = (nanos(start), wait);
-            }
+            ring.push(StepSpan {
+                run,
+                step: index as u32,
+                start_ns,
+                waited_ns: began - start_ns,
+                end_ns: if idle { began } else { recorder.now() },
+            });
         }
-        waited.fetch_add(all, Ordering::Relaxed);
     }
 }
 
@@ -194,8 +161,4 @@ impl<'a> Shared<'a> {
     fn get(&self) -> &Region<'a> {
         &self.0
     }
-}
-
-fn nanos(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

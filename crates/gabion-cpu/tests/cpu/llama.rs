@@ -435,18 +435,69 @@ fn count_allocations() {
 }
 
 #[test]
-fn profiling_names_every_step_and_measures_waiting() {
+fn every_step_is_measured_on_every_worker() {
     let m = model();
-    let mut session = session(&m, 2, None);
-    step(&mut session, 0, 4);
-    assert!(session.step_timings().is_empty());
-    session.set_profiling(true);
-    step(&mut session, 4, 1);
-    let timings = session.step_timings();
-    assert_eq!(timings.len(), m.planner.plan.steps.len());
-    assert!(timings[1].name.contains("matmul") && timings[1].name.contains("test.1"));
-    assert!(timings.iter().all(|t| t.busy.as_nanos() > 0));
-    assert!((0.0..=1.0).contains(&session.sync_share()));
+    for threads in THREADS {
+        let mut session = session(&m, threads, None);
+        step(&mut session, 0, 4);
+        assert!(session.take_profile().is_none());
+        session
+            .set_profile(Some(ProfileOptions::default()))
+            .unwrap();
+        step(&mut session, 4, 1);
+        step(&mut session, 5, 2);
+        let profile = session.take_profile().unwrap();
+        let n_steps = m.planner.plan.steps.len();
+        assert_eq!((profile.runs.len(), profile.workers.len()), (2, threads));
+        for (run, tokens) in [(0, 1), (1, 2)] {
+            let timings = profile.steps(run);
+            let numbers: Vec<usize> = timings.iter().map(|t| t.step).collect();
+            assert_eq!(numbers, (0..n_steps).collect::<Vec<_>>());
+            assert!(timings.iter().all(|t| t.busy.as_nanos() > 0));
+            assert!((0.0..=1.0).contains(&profile.waiting_share(run)));
+            let sizes = &profile.runs[run].sizes;
+            assert_eq!(sizes.get("tokens"), Some(tokens));
+        }
+        // Spans of one worker do not overlap and lie inside their run.
+        for spans in &profile.workers {
+            for pair in spans.windows(2) {
+                assert!(pair[0].end_ns <= pair[1].start_ns);
+            }
+            for span in spans {
+                let run = &profile.runs[span.run as usize];
+                assert!(run.start_ns <= span.start_ns && span.end_ns <= run.end_ns);
+                assert!(span.start_ns + span.waited_ns <= span.end_ns);
+            }
+        }
+        let name = profile::step_name(&m.planner.plan, 1);
+        assert!(name.contains("matmul") && name.contains("test.1"), "{name}");
+        // What was taken is gone; then nothing is measured.
+        assert!(session.take_profile().unwrap().runs.is_empty());
+        session.set_profile(None).unwrap();
+        step(&mut session, 7, 1);
+        assert!(session.take_profile().is_none());
+    }
+}
+
+/// Measuring changes no bit of what is computed.
+#[test]
+fn measured_runs_give_the_same_bits() {
+    let m = model();
+    let bits = |measured: bool| -> Vec<Vec<u8>> {
+        let mut session = session(&m, 2, None);
+        if measured {
+            session
+                .set_profile(Some(ProfileOptions::default()))
+                .unwrap();
+        }
+        let mut all = Vec::new();
+        for (position, tokens) in [(0, 4), (4, 1), (5, 1)] {
+            step(&mut session, position, tokens);
+            all.push(session.output(0).unwrap().bytes.to_vec());
+        }
+        all
+    };
+    assert_eq!(bits(true), bits(false));
 }
 
 #[test]

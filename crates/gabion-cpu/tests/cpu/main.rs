@@ -4,6 +4,7 @@
 mod attention;
 mod elementwise;
 mod indexing;
+mod layout;
 mod llama;
 mod matmul;
 mod plans;

@@ -10,7 +10,7 @@ use gabion::ir::Sampler;
 use gabion::language_model::causal_lm;
 use gabion::lower::{LowerOptions, lower};
 use gabion::nn::CausalLmConfig;
-use gabion::plan::{Executor, InputRef, Loaded, Session};
+use gabion::plan::{Executor, InputRef, Loaded, ProfileOptions, Session};
 use gabion::tensor::{Bindings, DType};
 use gabion::{CheckpointWeights, ModelError};
 use serde_json::{Value, json};
@@ -283,13 +283,14 @@ impl Model {
 
     /// The mean share of the workers' time at barriers, over decoded tokens.
     fn sync_share(&mut self, past: usize, tokens: usize) -> anyhow::Result<f64> {
-        self.session.set_profiling(true);
+        self.session.set_profile(Some(ProfileOptions::default()))?;
         let mut sum = 0.0;
         for i in 0..tokens {
             self.feed(past + i, 1)?;
-            sum += self.session.sync_share();
+            let profile = self.session.take_profile().unwrap_or_default();
+            sum += profile.waiting_share(0);
         }
-        self.session.set_profiling(false);
+        self.session.set_profile(None)?;
         Ok(sum / tokens as f64)
     }
 }
