@@ -17,6 +17,7 @@ class App {
     this.showTypes = true;
     this.cone = null;
     this.found = null;
+    this.searches = 0;
     this.trail = [];
     this.trailAt = -1;
     this.layouts = new Map();
@@ -181,7 +182,9 @@ class App {
 
   /** Goes to an item of any stage, and opens what is closed around it. `pass`: the stage that is about to change it. */
   jump(stage, item, { pass = stage, trail = true } = {}) {
-    if (pass !== stage) this.setStage(pass, this.mode === "both" ? "both" : "before");
+    // Beside each other, the details speak of the graph after the pass: what is gone there is shown before it.
+    const stays = isGroup(item) || this.doc.find(pass, this.doc.key[numberOf(item)]) >= 0;
+    if (pass !== stage) this.setStage(pass, this.mode === "both" && stays ? "both" : "before");
     else if (stage !== this.at) this.setStage(stage, this.mode === "both" && stage > 0 ? "both" : "after");
     const around = this.doc.ancestors(this.doc.groupOfItem(item));
     if (!isGroup(item) && this.hidden.has(this.doc.kind[numberOf(item)])) this.setHidden(this.doc.kind[numberOf(item)], false);
@@ -360,7 +363,8 @@ class App {
     const took = performance.now() - begin;
     this.found = question.trim() === "" ? null : { question, stage: stage.number, list, at: goes && list.length > 0 ? 0 : -1, took };
     this.searchBox.update();
-    document.documentElement.dataset.searchMs = took.toFixed(1);
+    // Read by tests: how long the answer took, and how many there were.
+    Object.assign(document.documentElement.dataset, { searchMs: took.toFixed(1), searches: (this.searches += 1) });
     if (silent) return;
     if (goes && list.length > 0) this.jump(this.at, itemOfBox(list[0]));
     else this.paint();

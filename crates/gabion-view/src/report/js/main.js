@@ -43,6 +43,7 @@ class SearchBox {
     });
     this.before.addEventListener("click", () => app.nextFound(-1));
     this.after.addEventListener("click", () => app.nextFound(1));
+    document.documentElement.dataset.searches = "0";
     this.update();
   }
 
@@ -185,7 +186,6 @@ async function start() {
   const panes = [new Pane(app, "Picture of the graph"), new Pane(app, "Picture of the graph after the pass")];
   app.attach({ panes, live: document.getElementById("live"), legend: document.getElementById("legend"), tip: new Tip() });
   app.attach({ tree: new Tree(app), details: new Details(app), panels: new Panels(app), slider: new Slider(app), searchBox: new SearchBox(app) });
-  // Built last to first stage: where a reader of a compiler's report begins is what runs, but what they know is the graph.
   const selected = app.recall();
   document.getElementById("slider").replaceWith(app.slider.root);
   document.getElementById("tree").append(app.tree.root);
