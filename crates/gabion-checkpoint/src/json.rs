@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -22,6 +22,12 @@ pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
         let problem = format!("{length} bytes or more, the limit is {MAX_JSON}");
         CheckpointError::file(path, FileProblem::Json(problem))
     };
+    // Opening a pipe would wait for a writer.
+    let kind = path.metadata().map_err(error)?;
+    if !kind.is_file() && !kind.is_dir() {
+        let what = "it is a pipe, a socket or a device, expected a file";
+        return Err(error(io::Error::new(io::ErrorKind::InvalidInput, what)));
+    }
     let mut file = File::open(path).map_err(error)?;
     let length = file.metadata().map_err(error)?.len();
     if length > MAX_JSON {

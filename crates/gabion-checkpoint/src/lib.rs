@@ -30,6 +30,7 @@ mod error;
 mod folder;
 mod fused;
 mod gguf;
+mod head;
 mod json;
 mod nearest;
 mod report;

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use gabion_ir::TensorValue;
-use gabion_tensor::DType;
+use gabion_tensor::{DType, bf16, f16};
 
 use crate::scope::{Scope, to_f32};
 
@@ -45,7 +45,7 @@ pub struct Linear {
     pub has_bias: bool,
     /// The stored weight is clamped to `-clip..=clip`, with `clip` rounded to its dtype, before it
     /// is decoded; of a block format the decoded values are clamped, since its codes have no order
-    /// of their own. Zero is no clip.
+    /// of their own. Zero is no clip, and neither is one beyond the dtype's range.
     pub clip_weight: Option<f64>,
 }
 
@@ -116,10 +116,23 @@ pub(crate) fn effective(clip: Option<f64>) -> Option<f64> {
     clip.filter(|clip| *clip != 0.0)
 }
 
+/// A clip in the dtype whose values it limits: of blocks, those are the decoded ones.
+pub(crate) fn rounded_clip(clip: f64, dtype: DType) -> f64 {
+    let dtype = if dtype.is_block() { DType::F32 } else { dtype };
+    match dtype {
+        DType::F16 => f16::from_f64(clip).to_f64(),
+        DType::BF16 => bf16::from_f64(clip).to_f64(),
+        DType::F32 => f64::from(clip as f32),
+        _ => clip,
+    }
+}
+
 /// What a stored weight means in f32, after the clip; see [`Linear::clip_weight`].
 #[track_caller]
 pub(crate) fn clipped_f32(weight: TensorValue<'_>, clip: Option<f64>) -> TensorValue<'_> {
-    match effective(clip) {
+    // A limit that the dtype cannot even hold limits nothing.
+    let holds = |clip: &f64| rounded_clip(*clip, weight.dtype()).is_finite();
+    match effective(clip).filter(holds) {
         None => to_f32(weight),
         Some(clip) if weight.dtype().is_block() => to_f32(weight).clamp(-clip, clip),
         Some(clip) => to_f32(weight.clamp(-clip, clip)),

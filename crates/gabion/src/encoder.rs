@@ -231,10 +231,9 @@ impl SentenceEncoder {
             return Err(ModelError::EmptyPrompt);
         }
         if ids.len() > self.context {
-            return Err(ModelError::Context {
-                prompt: ids.len(),
-                new: 0,
-                context: self.context,
+            return Err(ModelError::Positions {
+                found: ids.len(),
+                limit: self.context,
             });
         }
         match ids

@@ -52,6 +52,14 @@ pub enum ModelError {
         /// `max_position_embeddings`.
         context: usize,
     },
+    /// The ids of one text do not fit an encoder.
+    #[error("{found} token ids, the model has {limit} positions: give fewer")]
+    Positions {
+        /// How many were given.
+        found: usize,
+        /// How many the model takes.
+        limit: usize,
+    },
     /// A token id that the model does not have.
     #[error("token id {id} at {at} is outside the vocabulary 0..{vocab}")]
     TokenId {
@@ -138,6 +146,7 @@ pub fn causal_lm_layers(
     {
         config.stacked = false;
     }
+    config.tie_word_embeddings &= !checkpoint.has_own_head();
     let all = config.n_layers;
     config.n_layers = layers.map_or(all, |n| n.clamp(1, all));
     let cut = config.n_layers < all;

@@ -120,6 +120,16 @@ pub enum FetchError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no folder to fetch into.
+    #[error(
+        "{path}: cannot make the cache folder: {source}: set GABION_CACHE to a folder that can be written"
+    )]
+    Cache {
+        /// The cache folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -160,7 +170,10 @@ impl Preset {
         if let Some(found) = self.cached(cache) {
             return Ok(found);
         }
-        let made = MadeFolders::create(cache).map_err(io_error(cache))?;
+        let made = MadeFolders::create(cache).map_err(|source| FetchError::Cache {
+            path: cache.to_owned(),
+            source,
+        })?;
         let work = tempfile::Builder::new()
             .prefix(".fetch-")
             .tempdir_in(cache)

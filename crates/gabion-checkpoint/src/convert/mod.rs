@@ -83,6 +83,12 @@ pub fn convert(
             "block formats are written to GGUF files: give the output a name that ends in `.gguf`",
         ));
     }
+    if options.layout == Layout::Fuse && to_gguf {
+        return Err(CheckpointError::unsupported(
+            out,
+            "GGUF has no stacked projections of these models: leave `--fuse` out, or convert to a folder",
+        ));
+    }
     let mut tensors = plan::keep(model.checkpoint());
     let mut config = model.config().clone();
     match options.layout {

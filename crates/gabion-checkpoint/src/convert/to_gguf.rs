@@ -15,6 +15,7 @@ use crate::folder::ModelFiles;
 use crate::gguf::{
     GgufFile, GgufMetadata, GgufTensor, GgufValue, NameMap, ROPE_FACTORS, gguf_config,
 };
+use crate::head::HEAD;
 use crate::sink::TensorDecl;
 use crate::stored::{GgmlType, StoredType};
 use crate::view::RowMap;
@@ -66,7 +67,8 @@ pub(super) fn describe(
         return Ok((metadata, factors.into_iter().map(factor_tensor).collect()));
     }
     let path = model.config_path();
-    let numbers = Numbers::read(path, config, model_type(config), sizes)?;
+    let mut numbers = Numbers::read(path, config, model_type(config), sizes)?;
+    numbers.tied &= !model.checkpoint().has_own_head();
     settle_head(model, &numbers, tensors)?;
     rename(model, architecture, names, tensors)?;
     let values = from_numbers(model, architecture, &numbers)?;
@@ -103,13 +105,13 @@ fn read_back(
     Ok((file.metadata, config))
 }
 
-/// GGUF says by the tensor of the head whether it is tied: a tied model's stored head, which is of no use, is left out.
+/// GGUF says by the tensor of the head whether it is tied: a tied model's stored head, which is the embedding again, is left
+/// out.
 fn settle_head(
     model: &ModelFiles,
     numbers: &Numbers,
     tensors: &mut Vec<OutTensor>,
 ) -> Result<(), CheckpointError> {
-    const HEAD: &str = "lm_head.weight";
     if numbers.tied {
         tensors.retain(|tensor| tensor.name != HEAD);
     } else if !tensors.iter().any(|tensor| tensor.name == HEAD) {

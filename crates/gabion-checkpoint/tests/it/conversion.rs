@@ -624,6 +624,12 @@ fn what_cannot_be_done_is_refused() {
     );
     refused(
         model.path(),
+        &model.path().join("x.gguf"),
+        layout(Layout::Fuse),
+        "x.gguf: GGUF has no stacked projections of these models: leave `--fuse` out",
+    );
+    refused(
+        model.path(),
         model.path(),
         plain,
         "a folder that is not empty is already there",
@@ -703,4 +709,32 @@ fn llama3_scaling_goes_through_gguf() {
         error.contains("`rope_scaling.rope_type` is `wild`"),
         "{error}"
     );
+}
+
+/// A model that ties its head and stores another one all the same keeps it.
+#[test]
+fn a_head_that_differs_from_the_embedding_is_never_dropped() {
+    for differs in [false, true] {
+        let model = tiny("llama", false);
+        let checkpoint = Checkpoint::open(model.path()).unwrap();
+        let mut tensors: IndexMap<String, HostTensor> = checkpoint
+            .names()
+            .map(|name| (name.to_string(), checkpoint.get(name).unwrap()))
+            .collect();
+        let head = match differs {
+            true => counting(&[40, 16]).cast(DType::BF16).unwrap(),
+            false => tensors["model.embed_tokens.weight"].clone(),
+        };
+        tensors.insert("lm_head.weight".to_string(), head);
+        write_safetensors_file(&model.path().join("model.safetensors"), &tensors);
+        assert_eq!(
+            Checkpoint::open(model.path()).unwrap().has_own_head(),
+            differs
+        );
+        let gguf = model.path().join("x.gguf");
+        run(model.path(), &gguf, ConvertOptions::default()).unwrap();
+        let read = ModelFiles::open(&gguf).unwrap();
+        assert_eq!(read.config()["tie_word_embeddings"], json!(!differs));
+        assert_eq!(read.checkpoint().contains("lm_head.weight"), differs);
+    }
 }

@@ -128,6 +128,8 @@ impl CausalLmConfig {
         let rope = read_rope(f, &context);
         let attention_bias = f.flag("attention_bias", false);
         f.refuse_null("rms_norm_eps", POSITIVE);
+        f.refuse_null("hidden_act", "the name of an activation");
+        f.refuse_null("tie_word_embeddings", "a boolean");
         Self {
             family,
             vocab_size: f.required_size("vocab_size"),
@@ -352,6 +354,10 @@ fn refuse_window(
     let Some(context_length) = context_length else {
         return;
     };
+    if sliding_layers == Some(true) && window.or(absent.filter(|_| !f.has(FIELD))).is_none() {
+        let message = "layers are sliding_attention, and no window is in use".to_owned();
+        f.contradiction(&["layer_types", FIELD], message);
+    }
     let bites = |window: &usize| *window < context_length;
     if let Some(window) = window.filter(bites) {
         let message = format!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::ConfigErrors;
 use crate::fields::Fields;
-use crate::linear::Linear;
+use crate::linear::{Linear, rounded_clip};
 
 use super::device::Device;
 use super::problem::{DTYPES, StackErrors, StackProblem};
@@ -276,12 +276,26 @@ impl StackedLinearConfig {
             PerProjection::Each(clips) => clips,
         };
         for (index, clip) in clips.iter().enumerate() {
+            let what = || setting("clip_weight", self.clip_weight.len(), index);
             if let Some(found) = clip.filter(|c| c.is_nan() || c.is_sign_negative() && *c != 0.0) {
-                let what = setting("clip_weight", self.clip_weight.len(), index);
                 problems.push(StackProblem::Clip {
-                    what,
+                    what: what(),
                     found: found.to_string(),
                 });
+            }
+        }
+        for (index, dtype) in self.dtypes().take(self.names.len()).enumerate() {
+            let clip = self.clip_weight.get(index).flatten().filter(|c| *c > 0.0);
+            if let Some(clip) = clip.filter(|c| rounded_clip(*c, dtype) == 0.0) {
+                let problem = StackProblem::TinyClip {
+                    what: setting("clip_weight", self.clip_weight.len(), index),
+                    found: format!("{clip:e}"),
+                    dtype,
+                };
+                // One clip for all is one problem.
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
             }
         }
     }

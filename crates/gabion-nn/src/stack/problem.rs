@@ -95,6 +95,18 @@ pub enum StackProblem {
         /// The clip.
         found: String,
     },
+    /// A clip that the dtype of the weight rounds to zero.
+    #[error(
+        "`{what}` is {found}, which is 0 in {dtype}: every weight would be 0; 0 and null are no clip"
+    )]
+    TinyClip {
+        /// The clip's place.
+        what: String,
+        /// The clip.
+        found: String,
+        /// The dtype of the weight.
+        dtype: DType,
+    },
     /// A setting that differs between projections which are one tensor.
     #[error(
         "`{field}` differs between projections: in stacked mode they are one tensor; set `stacked` to false"

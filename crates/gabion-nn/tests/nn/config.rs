@@ -249,6 +249,23 @@ fn contradictions_name_both_sides() {
         refused(&with(json!({"layer_types": ["full_attention"]}))),
         ["`layer_types` and `num_hidden_layers` contradict: 1 layer types for 2 layers"]
     );
+    assert_eq!(
+        refused(&with(
+            json!({"layer_types": ["sliding_attention", "full_attention"], "sliding_window": null})
+        )),
+        [
+            "`layer_types` and `sliding_window` contradict: layers are sliding_attention, and no window is in use"
+        ]
+    );
+    assert_eq!(
+        refused(&with(
+            json!({"hidden_act": null, "tie_word_embeddings": null})
+        )),
+        [
+            "`hidden_act`: expected the name of an activation, found null",
+            "`tie_word_embeddings`: expected a boolean, found null"
+        ]
+    );
     let huge = with(json!({"vocab_size": 1u64 << 31, "hidden_size": 1u64 << 31, "head_dim": 16}));
     assert_eq!(
         refused(&huge),

@@ -484,6 +484,38 @@ fn every_problem_of_the_arguments_is_listed() {
     );
 }
 
+/// f16 ends at 65504 and f32 at 3.4e38: a clip beyond that limits nothing.
+#[test]
+fn a_clip_beyond_the_dtype_is_none_and_one_that_rounds_to_zero_is_refused() {
+    let graph = |dtype: &str, clip: Option<f64>| {
+        let mut config = qkv();
+        config.dtype = PerProjection::All(dtype.parse().unwrap());
+        config.clip_weight = PerProjection::All(clip);
+        let layer = StackedLinear::new(config)?;
+        let b = Builder::new("clip");
+        let x = b.input("x", "f32[tokens, 32]".parse().unwrap());
+        b.output("y", layer.forward(&Scope::root(&b), x));
+        Ok::<_, gabion_nn::StackErrors>(b.finish().unwrap().to_text())
+    };
+    for (dtype, beyond, tiny) in [
+        ("f16", 65520.0, 1e-8),
+        ("bf16", 3.5e38, 1e-46),
+        ("f32", 1e300, 1e-46),
+    ] {
+        assert_eq!(
+            graph(dtype, Some(beyond)).unwrap(),
+            graph(dtype, None).unwrap()
+        );
+        assert!(graph(dtype, Some(65000.0)).unwrap().contains("clamp"));
+        let error = graph(dtype, Some(tiny)).unwrap_err().to_string();
+        let expected =
+            format!("`clip_weight` is {tiny:e}, which is 0 in {dtype}: every weight would be 0");
+        assert!(error.contains(&expected), "{error}");
+        assert_eq!(error.matches("clip_weight").count(), 1, "{error}");
+    }
+    assert!(graph("f64", Some(1e300)).unwrap().contains("clamp"));
+}
+
 #[test]
 fn single_problems_have_their_own_words() {
     let problems = |config: StackedLinearConfig| StackedLinear::new(config).unwrap_err().problems;

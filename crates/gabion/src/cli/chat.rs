@@ -42,19 +42,42 @@ pub(crate) fn render(
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
     environment.add_filter("tojson", to_json);
     environment
-        .add_template("chat", &template.template)
+        .add_template_owned("chat", without_training_marks(&template.template))
         .map_err(&failed)?;
     let chat = environment.get_template("chat").map_err(&failed)?;
     let token = |text: &Option<String>| text.clone().unwrap_or_default();
     chat.render(context! {
         messages => vec![context! { role => "user", content => message }],
         add_generation_prompt => true,
+        // None, as in other programs where nothing is given: templates ask whether it is.
+        tools => (),
+        documents => (),
         bos_token => token(&template.bos_token),
         eos_token => token(&template.eos_token),
         pad_token => token(&template.pad_token),
         unk_token => token(&template.unk_token),
     })
     .map_err(&failed)
+}
+
+/// `{% generation %} .. {% endgeneration %}` marks what a model is trained on and prints what is inside.
+fn without_training_marks(template: &str) -> String {
+    let mut text = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let (open, tag) = (&rest[..start], &rest[start..start + length + 2]);
+        text += open;
+        text += &match tag.trim_matches(['{', '}', '%', '-', '+']).trim() {
+            "generation" => tag.replacen("generation", "if true", 1),
+            "endgeneration" => tag.replacen("endgeneration", "endif", 1),
+            _ => tag.to_owned(),
+        };
+        rest = &rest[start + length + 2..];
+    }
+    text + rest
 }
 
 /// The error with its line; the template's own words if it raised it.
@@ -144,7 +167,13 @@ fn strftime(format: &str, seconds: i64) -> String {
             text.push(c);
             continue;
         }
-        text += &match chars.next() {
+        // `%-d` is `%d` without its zero.
+        let bare = chars.as_str().starts_with('-') && chars.as_str().len() > 1;
+        if bare {
+            chars.next();
+        }
+        let directive = chars.next();
+        let piece = match directive {
             Some('Y') => format!("{year}"),
             Some('y') => format!("{:02}", year.rem_euclid(100)),
             Some('m') => format!("{month:02}"),
@@ -162,8 +191,18 @@ fn strftime(format: &str, seconds: i64) -> String {
             Some('F') => format!("{year}-{month:02}-{day:02}"),
             Some('T') => format!("{hour:02}:{minute:02}:{second:02}"),
             Some('%') => "%".to_owned(),
+            Some(other) if bare => format!("%-{other}"),
             Some(other) => format!("%{other}"),
             None => "%".to_owned(),
+        };
+        let number = matches!(
+            directive,
+            Some('y' | 'm' | 'd' | 'e' | 'H' | 'I' | 'M' | 'S')
+        );
+        text += match piece.trim_start_matches(['0', ' ']) {
+            "" if bare && number => "0",
+            digits if bare && number => digits,
+            _ => &piece,
         };
     }
     text
@@ -189,6 +228,17 @@ fn civil(days: i64) -> (i64, usize, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_gives_is_none_and_training_marks_print_what_they_hold() {
+        let rendered = |text: &str| {
+            render(Path::new("m"), &template(text), "hi").unwrap_or_else(|e| panic!("{e}"))
+        };
+        let text = "{% if tools is none %}N{% endif %}{% if documents is not none %}D{% endif %}";
+        assert_eq!(rendered(text), "N");
+        let text = "{% for m in messages %}a{% generation %}{{ m.content }}{%- endgeneration -%} b{% endfor %}";
+        assert_eq!(rendered(text), "ahib");
+    }
 
     fn template(text: &str) -> ChatTemplate {
         let token = |t: &str| Some(t.to_owned());
@@ -258,6 +308,7 @@ mod tests {
             "2000-02-28 23:59:59 PM 11"
         );
         assert_eq!(strftime("%F %a", 951_782_400), "2000-02-29 Tue");
+        assert_eq!(strftime("%-d.%-m. %-H %-q %-", 0), "1.1. 0 %-q %-");
         assert_eq!(strftime("%B %e %y %q %", 1_709_251_200), "March  1 24 %q %");
     }
 }

@@ -381,3 +381,55 @@ fn a_full_disk_leaves_no_half_of_a_model() {
     }
     assert_eq!(fs::read(at.join("old.gguf")).unwrap(), b"old");
 }
+
+/// Opening a pipe that nobody writes to would wait for ever.
+#[cfg(unix)]
+#[test]
+fn pipes_are_no_configs() {
+    let folder = copied();
+    for file in ["config.json", "tokenizer.json"] {
+        let path = folder.path().join("model").join(file);
+        let content = fs::read(&path).ok();
+        if content.is_some() {
+            fs::remove_file(&path).unwrap();
+        }
+        let made = std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let ran = match file {
+            "config.json" => generate(folder.path(), "model"),
+            _ => gabion(folder.path(), ["generate", "--model", "model", "hello"]),
+        };
+        ran.refused(&[
+            file,
+            "cannot read: it is a pipe, a socket or a device, expected a file",
+        ]);
+        fs::remove_file(&path).unwrap();
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+    }
+}
+
+/// A limit on the size of files is an error like a full disk, and leaves nothing behind.
+#[cfg(unix)]
+#[test]
+fn a_limit_of_file_sizes_is_an_error() {
+    let folder = copied();
+    let program = env!("CARGO_BIN_EXE_gabion");
+    let limited = format!("ulimit -f 8; exec '{program}' convert model out.gguf");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &limited])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("out.gguf: cannot write: File too large"),
+        "{error}"
+    );
+    assert_eq!(names(folder.path()), ["model"]);
+}
