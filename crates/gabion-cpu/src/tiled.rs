@@ -199,13 +199,13 @@ fn described(
             limits,
         });
     }
-    let casts = part.recipe.iter().filter_map(|transform| match transform {
+    let mut casts = part.recipe.iter().filter_map(|transform| match transform {
         Transform::Cast { dtype } => Some(*dtype),
         Transform::Clamp { .. } | Transform::Transpose | Transform::Reshape { .. } => None,
     });
     let rows = part.rows.len();
     Some(Source {
-        format: tile_format(casts.last().unwrap_or(part.stored.dtype))?,
+        format: tile_format(casts.next_back().unwrap_or(part.stored.dtype))?,
         bytes: Bytes::from(Vec::new()),
         rows,
         order: (0..rows as u32).collect(),

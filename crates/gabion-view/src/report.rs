@@ -1,7 +1,7 @@
 //! One HTML file that shows a document: it loads nothing, so it can be mailed, archived and opened without a network.
 //!
 //! Rust decides what is shown and in what order it stands; the page (its parts lie beside the Rust files) gives the
-//! coordinates, since they depend on what its reader opens. The data travel in chunks ([`chunk`]): one that the page needs at
+//! coordinates, since they depend on what its reader opens. The data travel in chunks: one that the page needs at
 //! once, and one for the text of each stage, which is inflated when it is looked at.
 
 mod chunk;

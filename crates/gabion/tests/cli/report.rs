@@ -22,7 +22,11 @@ fn three(folder: &Path) {
 fn a_report_is_one_file_that_loads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     three(folder.path());
-    let said = gabion(folder.path(), &["report", "three.gir", "-o", "three.html", "--json"]).json();
+    let said = gabion(
+        folder.path(),
+        ["report", "three.gir", "-o", "three.html", "--json"],
+    )
+    .json();
     let page = fs::read_to_string(folder.path().join("three.html")).unwrap();
     assert_eq!(said["report"], "three.html");
     assert_eq!(said["bytes"], page.len());
@@ -35,7 +39,7 @@ fn a_report_is_one_file_that_loads_nothing() {
         assert!(!page.contains(outside), "{outside}");
     }
     // Two runs differ in the times of the passes alone.
-    let said_plainly = gabion(folder.path(), &["report", "three.gir", "-o", "again.html"]).ok();
+    let said_plainly = gabion(folder.path(), ["report", "three.gir", "-o", "again.html"]).ok();
     assert!(said_plainly.starts_with("again.html: "), "{said_plainly}");
 }
 
@@ -44,36 +48,67 @@ fn a_models_report_is_counted_with_the_sizes_that_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny_llama();
     let model = model.to_str().unwrap();
-    let words = ["report", model, "-o", "r.html", "--tokens", "7", "--size", "capacity=32"];
-    gabion(folder.path(), &words).ok();
-    gabion(folder.path(), &["report", model, "-o", "r.html", "--size", "tokenz=7"])
-        .refused(&["--size", "`tokenz`", "`capacity`, `tokens`"]);
-    gabion(folder.path(), &["report", model, "-o", "r.html", "--tokens", "7", "--size", "tokens=8"])
-        .refused(&["tokens", "7", "8"]);
-    gabion(folder.path(), &["report", model, "-o", "r.html", "--tokens", "0"]).misused(&["--tokens"]);
-    gabion(folder.path(), &["report", model]).misused(&["--output"]);
+    let words = [
+        "report",
+        model,
+        "-o",
+        "r.html",
+        "--tokens",
+        "7",
+        "--size",
+        "capacity=32",
+    ];
+    gabion(folder.path(), words).ok();
+    gabion(
+        folder.path(),
+        ["report", model, "-o", "r.html", "--size", "tokenz=7"],
+    )
+    .refused(&["--size", "`tokenz`", "`capacity`, `tokens`"]);
+    gabion(
+        folder.path(),
+        [
+            "report", model, "-o", "r.html", "--tokens", "7", "--size", "tokens=8",
+        ],
+    )
+    .refused(&["tokens", "7", "8"]);
+    gabion(
+        folder.path(),
+        ["report", model, "-o", "r.html", "--tokens", "0"],
+    )
+    .misused(&["--tokens"]);
+    gabion(folder.path(), ["report", model]).misused(&["--output"]);
 }
 
 #[test]
 fn what_is_no_graph_leaves_the_old_report() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("r.html"), "old").unwrap();
-    fs::write(folder.path().join("no.gir"), "graph @g(%x: f32[2]) -> (f32[2]) {\n  return %y\n}\n").unwrap();
-    gabion(folder.path(), &["report", "no.gir", "-o", "r.html"]).refused(&["no.gir", "%y"]);
-    gabion(folder.path(), &["report", "nowhere", "-o", "r.html"]).refused(&["nowhere", "no preset"]);
+    fs::write(
+        folder.path().join("no.gir"),
+        "graph @g(%x: f32[2]) -> (f32[2]) {\n  return %y\n}\n",
+    )
+    .unwrap();
+    gabion(folder.path(), ["report", "no.gir", "-o", "r.html"]).refused(&["no.gir", "%y"]);
+    gabion(folder.path(), ["report", "nowhere", "-o", "r.html"]).refused(&["nowhere", "no preset"]);
     fs::write(folder.path().join("bytes.gir"), [0xff, 0xfe]).unwrap();
-    gabion(folder.path(), &["report", "bytes.gir", "-o", "r.html"]).refused(&["bytes.gir", "UTF-8"]);
-    assert_eq!(fs::read_to_string(folder.path().join("r.html")).unwrap(), "old");
+    gabion(folder.path(), ["report", "bytes.gir", "-o", "r.html"]).refused(&["bytes.gir", "UTF-8"]);
+    assert_eq!(
+        fs::read_to_string(folder.path().join("r.html")).unwrap(),
+        "old"
+    );
 }
 
 #[test]
 fn a_report_that_cannot_be_written_is_told_by_its_path() {
     let folder = tempfile::tempdir().unwrap();
     three(folder.path());
-    gabion(folder.path(), &["report", "three.gir", "-o", "nowhere/r.html"])
-        .refused(&["nowhere/r.html", "write"]);
+    gabion(
+        folder.path(),
+        ["report", "three.gir", "-o", "nowhere/r.html"],
+    )
+    .refused(&["nowhere/r.html", "write"]);
     fs::create_dir(folder.path().join("there")).unwrap();
-    gabion(folder.path(), &["report", "three.gir", "-o", "there"]).refused(&["there", "write"]);
+    gabion(folder.path(), ["report", "three.gir", "-o", "there"]).refused(&["there", "write"]);
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
@@ -82,7 +117,9 @@ fn a_report_that_cannot_be_written_is_told_by_its_path() {
 fn a_graph_that_cannot_become_a_plan_is_shown_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     // A plan's weights have fixed sizes.
-    let text = THREE.replace("f32[64, 64]", "f32[64, n]").replace("f32[32, 64]", "f32[32, n]");
+    let text = THREE
+        .replace("f32[64, 64]", "f32[64, n]")
+        .replace("f32[32, 64]", "f32[32, n]");
     let text = text.replace("%x: f32[tokens, 64]", "%x: f32[tokens, n]");
     fs::write(folder.path().join("open.gir"), text).unwrap();
     let ran = super::Ran::of(
