@@ -183,7 +183,13 @@ def test_cones_and_colours(open_report):
     page.wait_for_timeout(200)
     assert canvas.screenshot() != dimmed
     expect(page.locator("#legend")).to_contain_text("total")
-    expect(page.locator("#colour option")).to_have_count(4, timeout=1_000)
+    page.locator("#colour").select_option("time")
+    expect(page.locator("#legend")).to_contain_text("fastest of 3 runs")
+
+
+def test_times_are_offered_only_where_there_are_any(open_report):
+    words = lambda name: open_report(name).page.locator("#colour option").all_inner_texts()
+    assert "measured time" in words("smollm2") and "measured time" not in words("three")
 
 
 def test_kinds_can_be_hidden(open_report):

@@ -56,6 +56,8 @@ impl Collector {
                 used.entry(id).or_insert_with(|| step.scope.clone());
             }
         }
+        // Weights come right before the first step that reads them, as in graphs: groups are met in the order of the steps.
+        let mut waiting = Vec::with_capacity(plan.weights.len());
         for (at, weight) in plan.weights.iter().enumerate() {
             let key = Key(FIRST_PLAN_WEIGHT + at as u32);
             let mut new = self.blank(key, Kind::Weight, "weight", &weight.name, &weight.ty);
@@ -82,17 +84,19 @@ impl Collector {
                     }),
                 ),
             ];
-            boxes.push(new);
+            waiting.push(Some(new));
         }
         for number in 0..plan.steps.len() {
             let mut new = self.step(plan, number, &mut writers);
             let mut from = origins.step(number).clone();
             for id in weights_of(plan, &plan.steps[number]) {
                 from.unite(origins.weight(id));
+                boxes.extend(waiting.get_mut(id.0 as usize).and_then(Option::take));
             }
             new.origins = keys(&from);
             boxes.push(new);
         }
+        boxes.extend(waiting.into_iter().flatten());
         for (at, output) in plan.outputs.iter().enumerate() {
             let key = Key(FIRST_OUTPUT + at as u32);
             let mut new = self.blank(key, Kind::Output, "output", &output.name, &output.ty);

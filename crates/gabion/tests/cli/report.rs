@@ -135,3 +135,40 @@ fn a_graph_that_cannot_become_a_plan_is_shown_with_the_reason() {
     assert_eq!(said["stages"], 15, "all but the plan");
     assert!(folder.path().join("r.html").exists());
 }
+
+#[test]
+fn a_run_gives_every_step_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_llama();
+    let model = model.to_str().unwrap();
+    let words = [
+        "report",
+        model,
+        "-o",
+        "r.html",
+        "--run",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    let said = gabion(folder.path(), words).json();
+    assert!(said["run_us"].as_f64().is_some_and(|us| us > 0.0), "{said}");
+    let said = gabion(folder.path(), ["report", model, "-o", "r.html", "--json"]).json();
+    assert!(said["run_us"].is_null());
+    three(folder.path());
+    gabion(
+        folder.path(),
+        ["report", "three.gir", "-o", "three.html", "--run"],
+    )
+    .refused(&["three.gir", "2 weights", "--run"]);
+    assert!(!folder.path().join("three.html").exists());
+    // Without weights, a text can be run.
+    let text = "graph @g(%x: f32[tokens, 8]) -> (f32[tokens, 8]) {\n  %y = relu %x : f32[tokens, 8]\n  return %y\n}\n";
+    fs::write(folder.path().join("g.gir"), text).unwrap();
+    let said = gabion(
+        folder.path(),
+        ["report", "g.gir", "-o", "g.html", "--run", "--json"],
+    )
+    .json();
+    assert!(said["run_us"].as_f64().is_some(), "{said}");
+}

@@ -262,7 +262,7 @@ class App {
       return;
     }
     this.openAll(closed);
-    this.pane.fit();
+    this.pane.fit(0.2);
   }
 
   closeAll() {
@@ -276,7 +276,9 @@ class App {
 
   setColour(colour) {
     this.colour = colour;
-    this.paint();
+    // Only steps of the plan were measured.
+    if (colour === "time" && this.at !== this.doc.plan.stage) this.setStage(this.doc.plan.stage, "after");
+    else this.paint();
     this.remember();
   }
 

@@ -103,10 +103,13 @@ class MemoryChart {
       paths.set(shade, `${paths.get(shade) ?? ""}M${x.toFixed(1)} ${y.toFixed(1)}h${w.toFixed(1)}v${h.toFixed(1)}h${(-w).toFixed(1)}z`);
     }
     const parts = this.axes();
-    for (const [shade, d] of [...paths].sort()) parts.push(svg("path", { d, class: `buffer shade-${shade}` }));
+    for (const [shade, d] of [...paths].sort()) parts.push(svg("path", { d, class: `buffer shade-${shade}${this.inArena.length > 3000 ? " many" : ""}` }));
     let line = "";
     const every = Math.max(1, Math.floor(this.nSteps / 2000));
-    for (let at = 0; at <= this.nSteps; at += every) line += `${line ? "L" : "M"}${this.x(at).toFixed(1)} ${this.y(this.live[at]).toFixed(1)}H${this.x(at + every).toFixed(1)}`;
+    for (let at = 0; at <= this.nSteps; at += every) {
+      const live = this.live.subarray(at, at + every).reduce((most, bytes) => Math.max(most, bytes), 0);
+      line += `${line ? "L" : "M"}${this.x(at).toFixed(1)} ${this.y(live).toFixed(1)}H${this.x(at + every).toFixed(1)}`;
+    }
     parts.push(svg("path", { d: line, class: "live" }, [svg("title", {}, ["bytes that are live"])]));
     this.step = svg("line", { class: "step", y1: 8, y2: this.height - 22 });
     this.marked = svg("rect", { class: "marked" });

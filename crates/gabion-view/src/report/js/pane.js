@@ -97,16 +97,17 @@ class Pane {
     paintScene(new CanvasPainter(context, k), this.placement, this.look, this.view(), k);
   }
 
-  /** All of it. */
-  fit() {
+  /** All of it, or its beginning where all of it would be smaller than `least`. */
+  fit(least = 0.03) {
     const { width, height } = this;
     const shown = this.app.panes.filter((pane) => !pane.root.hidden && pane.placement).map((pane) => pane.placement);
     if (shown.length === 0 || !width) return;
     const [w, h] = [Math.max(...shown.map((it) => it.w)), Math.max(...shown.map((it) => it.h))];
     // The legend and the caption lie over the edges.
-    const k = Math.min(1.2, (width - 24) / w, (height - 84) / h);
+    const k = Math.max(least, Math.min(1.2, (width - 24) / w, (height - 84) / h));
+    const [px, py] = [width / k, height / k];
     this.app.camera.stop();
-    this.app.camera.set((w - width / k) / 2, (h - height / k) / 2, k);
+    this.app.camera.set(w < px ? (w - px) / 2 : -20 / k, h < py ? (h - py) / 2 : -42 / k, k);
   }
 
   /** Brings an item to the middle, large enough to read. */

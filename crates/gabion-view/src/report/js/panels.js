@@ -137,7 +137,7 @@ class Panels {
     };
     const outcome = (at) => (ledger.fired[at] === 1 ? "fired" : "refused");
     return this.filtered({
-      label: "Ledger", columns: [["pass", "minmax(110px,1fr)"], ["", "76px"], ["candidate", "minmax(140px,1.4fr)"], ["where", "minmax(120px,1.4fr)"], ["why", "minmax(200px,4fr)"]],
+      label: "Ledger", columns: [["pass", "minmax(110px,1fr)"], ["", "76px"], ["candidate", "minmax(140px,1.4fr)"], ["where", "minmax(120px,1.4fr)", "path"], ["why", "minmax(200px,4fr)"]],
       cells: (at) => [
         words[ledger.pass[at]], element("span", { class: `chip ${outcome(at)}` }, [outcome(at)]), words[ledger.candidate[at]],
         words[ledger.scope[at]] || "–", words[ledger.why[at]],
@@ -175,7 +175,7 @@ class Panels {
     const { plan } = doc;
     const timed = doc.ns !== null;
     const panel = this.filtered({
-      label: "Steps of the plan", columns: [["step", "60px", "num"], ["kernel", "minmax(110px,1fr)"], ["writes", "minmax(120px,1.4fr)"], ["where", "minmax(160px,2fr)"], ["type", "minmax(120px,1.4fr)"], ["operations", "120px", "num"], ["bytes moved", "110px", "num"], ...(timed ? [["measured", "100px", "num"]] : [])],
+      label: "Steps of the plan", columns: [["step", "60px", "num"], ["kernel", "minmax(110px,1fr)"], ["writes", "minmax(120px,1.4fr)"], ["where", "minmax(160px,2fr)", "path"], ["type", "minmax(120px,1.4fr)"], ["operations", "120px", "num"], ["bytes moved", "110px", "num"], ...(timed ? [["measured", "100px", "num"]] : [])],
       cells: (at) => {
         const id = plan.steps[at];
         const cells = [String(at), doc.opWord(id), doc.nameWord(id), doc.pathWord(doc.group[id]) || "–", doc.typeWord(id), flopsText(doc.flops[id]), bytesText(doc.bytes[id])];

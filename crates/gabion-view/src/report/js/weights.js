@@ -7,7 +7,7 @@ class WeightsPanel {
     const { plan, words } = this.doc;
     this.weights = plan.weights;
     const panel = panels.filtered({
-      label: "Weights of the plan", columns: [["weight", "minmax(160px,3fr)"], ["values", "minmax(110px,1.2fr)"], ["parts", "56px", "num"], ["stored as", "minmax(80px,1fr)"], ["layout", "64px"], ["bytes", "84px", "num"]],
+      label: "Weights of the plan", columns: [["weight", "minmax(160px,3fr)", "path"], ["values", "minmax(110px,1.2fr)"], ["parts", "56px", "num"], ["stored as", "minmax(80px,1fr)"], ["layout", "64px"], ["bytes", "84px", "num"]],
       cells: (at) => {
         const it = this.weights[at];
         return [words[it.name], words[it.ty], String(it.parts.length), this.formats(it).join(", "), it.layout, bytesText(it.bytes)];
@@ -51,7 +51,7 @@ class WeightsPanel {
   /** Rows from top to bottom: parts to the left, segments to the right. */
   picture(weight, rows) {
     const { words } = this.doc;
-    const [width, height] = [520, Math.max(64, Math.min(260, 34 * Math.max(weight.parts.length, weight.segments.length)))];
+    const [width, height] = [660, Math.max(64, Math.min(260, 34 * Math.max(weight.parts.length, weight.segments.length)))];
     const y = (row) => (rows > 0 ? (row / rows) * height : 0);
     const formats = this.formats(weight);
     const children = [];
@@ -69,7 +69,7 @@ class WeightsPanel {
     for (const [first, end, arrangement, done] of weight.segments) {
       const [top, tall] = [y(first), y(end - first)];
       children.push(svg("path", { class: "segment", d: `M308 ${top + 1}h6v${Math.max(1, tall - 2)}h-6` }));
-      if (tall >= 13) children.push(svg("text", { x: 322, y: top + tall / 2 + 4 }, [cut([`rows ${first}–${end - 1}`, words[arrangement], words[done]].filter((it) => it && it !== "plain").join(" · "), `500 11px ${FONT}`, 196)]));
+      if (tall >= 13) children.push(svg("text", { x: 322, y: top + tall / 2 + 4 }, [cut([`rows ${first}–${end - 1}`, words[arrangement], words[done]].filter((it) => it && it !== "plain").join(" · "), `500 11px ${FONT}`, 336)]));
     }
     const label = `${plural(weight.parts.length, "part")}, ${plural(weight.segments.length, "segment")}, ${countText(rows)} rows`;
     return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "stack-picture", role: "img", "aria-label": label }, children);
