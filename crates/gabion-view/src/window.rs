@@ -29,6 +29,9 @@ use canvas::Canvas;
 /// Gives the values of a checkpoint's tensor by its name.
 pub type Loader<'d> = Box<dyn Fn(&str) -> Option<HostTensor> + 'd>;
 
+/// The same, lent.
+type Loads<'l> = dyn Fn(&str) -> Option<HostTensor> + 'l;
+
 /// How to begin.
 #[derive(Default)]
 pub struct Options<'d> {
@@ -129,6 +132,11 @@ impl<'d> Viewer<'d> {
         self.now.shown() + self.before.shown()
     }
 
+    /// Where the drawing of the stage that is looked at was last shown.
+    pub fn drawing(&self) -> egui::Rect {
+        self.now.rect()
+    }
+
     /// Draws everything into a window's ui.
     pub fn ui(&mut self, ui: &mut Ui) {
         self.theme(ui);
@@ -191,7 +199,9 @@ impl<'d> Viewer<'d> {
         };
         let half = (ui.available_width() - 4.0) / 2.0;
         let document = self.look.document();
+        let ground = paint::color(self.look.theme.group_ground(0));
         let head = |ui: &mut Ui, stage: usize| {
+            ui.painter().rect_filled(ui.max_rect(), 0.0, ground);
             ui.horizontal(|ui| {
                 ui.add_space(6.0);
                 ui.label(RichText::new(&*document.stages[stage].name).strong());

@@ -146,13 +146,12 @@ fn wire_of(
         "<polygon points=\"{head}\" fill=\"{color}\" opacity=\"{:.2}\"/>",
         dress.strength
     );
-    let before = wire.points[wire.points.len() - 2];
-    if direction == Direction::Down && last.1 - before.1 > 20.0 {
+    if let Some(place) = dress.place {
         let _ = writeln!(
             out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"9\" font-family=\"ui-monospace, monospace\" fill=\"{}\" opacity=\"{:.2}\">{ty}</text>",
-            last.0 + 6.0,
-            (last.1 + before.1) / 2.0 + 7.0,
+            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"10\" font-family=\"ui-monospace, monospace\" fill=\"{}\" opacity=\"{:.2}\">{ty}</text>",
+            place.x,
+            place.y + place.h - 3.0,
             hex(theme.weak_text()),
             dress.strength
         );

@@ -150,9 +150,12 @@ impl Theme {
         let at = share.clamp(0.0, 1.0) * 3.0;
         let low = (at as usize).min(2);
         let fill = mix(stops[low], stops[low + 1], at - low as f32);
-        let text = match brightness(fill) > 140.0 {
-            true => [28, 30, 36],
-            false => [245, 246, 250],
+        const WORDS: [Rgb; 2] = [[0, 0, 0], [255, 255, 255]];
+        let [dark, bright] = WORDS;
+        let text = if contrast(fill, dark) >= contrast(fill, bright) {
+            dark
+        } else {
+            bright
         };
         let stroke = mix(fill, self.text(), 0.35);
         Paint { fill, stroke, text }
@@ -163,11 +166,6 @@ impl Theme {
 pub fn mix(a: Rgb, b: Rgb, share: f32) -> Rgb {
     let mix = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * share).round() as u8;
     [mix(a[0], b[0]), mix(a[1], b[1]), mix(a[2], b[2])]
-}
-
-/// How bright a colour looks, from 0 to 255 (the luma weights of ITU-R BT.601).
-pub fn brightness([r, g, b]: Rgb) -> f32 {
-    0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
 }
 
 /// The relative luminance and contrast ratio of the Web Content Accessibility Guidelines 2.1.

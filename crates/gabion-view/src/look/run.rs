@@ -275,22 +275,34 @@ impl Look<'_> {
 }
 
 impl Look<'_> {
-    /// The group of a module path, or the box that has a name, at the stage that is looked at.
+    /// The group of a module path (or of the end of one: `layers.3`), or the box that has a name, at the stage that is looked
+    /// at.
     pub fn named(&self, name: &str) -> Option<Item> {
-        let tree = &self.document.tree;
-        let whole = tree.groups.iter().position(|group| {
-            !name.is_empty() && *group.path == *name && group.path.ends_with(&*group.name)
-        });
-        let boxes = &self.document.stages[self.stage].boxes;
+        if name.is_empty() {
+            return None;
+        }
+        let group = |fits: &dyn Fn(&str) -> bool| {
+            let groups = self.document.tree.groups.iter();
+            // Parts of a divided group have its path and names of their own.
+            let mut own =
+                groups.map(|group| group.path.ends_with(&*group.name) && fits(&group.path));
+            own.position(|it| it)
+                .map(|at| Item::Group(GroupId(at as u32)))
+        };
         let has_name = |id: &&u32| {
             let names = &self.document.get(**id).name;
             names
                 .split(", ")
                 .any(|it| it == name || it.strip_prefix('%') == Some(name))
         };
-        whole
-            .map(|at| Item::Group(GroupId(at as u32)))
+        let boxes = &self.document.stages[self.stage].boxes;
+        let ends = |path: &str| {
+            path.strip_suffix(name)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
+        group(&|path| path == name)
             .or_else(|| boxes.iter().find(has_name).map(|id| Item::Box(*id)))
+            .or_else(|| group(&ends))
     }
 
     /// A name at the stage that is looked at, or at the nearest one that has it.

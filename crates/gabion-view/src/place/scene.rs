@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Item;
 use crate::document::{BoxId, Document, GroupId, Kind, ViewBox};
@@ -101,14 +101,16 @@ impl<'d> Scene<'d> {
 
     fn collect_wires(&mut self, present: &[bool]) {
         let (document, tree) = (self.document, &self.document.tree);
+        let mut sources = Vec::new();
         for to in &document.stages[self.stage].boxes {
             if !present[*to as usize] {
                 continue;
             }
-            for (from, result) in document.operands(self.stage, *to) {
-                if !present[from as usize] {
-                    continue;
-                }
+            sources.clear();
+            for operand in document.operands(self.stage, *to) {
+                self.sources(present, operand, &mut sources);
+            }
+            for &(from, result) in &sources {
                 let (a, b) = (document.get(from).group, document.get(*to).group);
                 let around = tree.common(a, b);
                 let end = |group, id| match tree.child_towards(around, group) {
@@ -123,6 +125,21 @@ impl<'d> Scene<'d> {
                     around,
                     ends: (end(a, from), end(b, *to)),
                 });
+            }
+        }
+    }
+
+    /// Where a value comes from among what is shown: through hidden boxes that only move elements, its wire goes on.
+    fn sources(&self, present: &[bool], value: (BoxId, u32), sources: &mut Vec<(BoxId, u32)>) {
+        let mut stack = vec![value];
+        let mut met = FxHashSet::default();
+        while let Some((from, result)) = stack.pop() {
+            if present[from as usize] {
+                sources.push((from, result));
+            } else if self.document.get(from).kind == Kind::Movement && met.insert(from) {
+                let start = stack.len();
+                stack.extend(self.document.operands(self.stage, from));
+                stack[start..].reverse();
             }
         }
     }

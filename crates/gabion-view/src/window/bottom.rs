@@ -2,8 +2,8 @@
 
 use egui::{Label, RichText, ScrollArea, TextWrapMode, Ui};
 use gabion_lower::Outcome;
-use gabion_tensor::HostTensor;
 
+use super::Loads;
 use super::memory_tab::MemoryTab;
 use super::paint::{color, link};
 use super::stack_tab::StackTab;
@@ -47,12 +47,7 @@ pub(super) struct Bottom {
 }
 
 impl Bottom {
-    pub(super) fn ui(
-        &mut self,
-        ui: &mut Ui,
-        look: &mut Look<'_>,
-        loader: Option<&dyn Fn(&str) -> Option<HostTensor>>,
-    ) {
+    pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>, loader: Option<&Loads<'_>>) {
         ui.horizontal(|ui| {
             for (tab, name) in TABS {
                 ui.selectable_value(&mut self.tab, tab, name);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use egui::epaint::ClippedShape;
-use egui::{CursorIcon, Pos2, Rect, Response, Sense, Shape, Stroke, StrokeKind, Ui, vec2};
+use egui::{CursorIcon, Galley, Pos2, Rect, Response, Sense, Shape, Stroke, StrokeKind, Ui, vec2};
 use egui_graphs::{
     Graph, GraphChange, GraphView, Layout, LayoutState, MetadataFrame, SettingsInteraction,
     SettingsNavigation,
@@ -66,8 +66,8 @@ struct Frame {
 struct Kept {
     frame: Frame,
     shapes: Vec<ClippedShape>,
-    /// How full the atlas of letters was; it is emptied when it is full, and the shapes with it are worth nothing.
-    letters: f32,
+    /// Words that were laid out with the atlas of letters that the shapes use. egui keeps them as long as the atlas.
+    letters: Arc<Galley>,
 }
 
 /// A pane.
@@ -81,6 +81,7 @@ pub(super) struct Canvas {
     wire: Option<u32>,
     shown: u64,
     pointer: bool,
+    rect: Rect,
 }
 
 impl Canvas {
@@ -98,12 +99,18 @@ impl Canvas {
             wire: None,
             shown: 0,
             pointer: false,
+            rect: Rect::NOTHING,
         }
     }
 
     /// How often egui_graphs drew; what tests of idling count.
     pub(super) fn shown(&self) -> u64 {
         self.shown
+    }
+
+    /// Where it was drawn.
+    pub(super) fn rect(&self) -> Rect {
+        self.rect
     }
 
     /// Whether the pointer is over it.
@@ -115,14 +122,17 @@ impl Canvas {
     pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>) {
         ui.push_id(self.id, |ui| {
             let rect = ui.available_rect_before_wrap();
+            self.rect = rect;
             self.build(look);
             self.move_camera(look, rect);
             self.scroll(ui, look, rect);
             let frame = self.frame(ui, look, rect);
             let stirred = ui.input(|input| !input.events.is_empty());
-            let letters = ui.fonts(|fonts| fonts.font_atlas_fill_ratio());
+            let letters = letters(ui);
             match &self.kept {
-                Some(kept) if kept.frame == frame && !stirred && letters >= kept.letters => {
+                Some(kept)
+                    if kept.frame == frame && !stirred && Arc::ptr_eq(&letters, &kept.letters) =>
+                {
                     // The same widget at the same place as when it draws, so that hovering goes on.
                     let (response, _) =
                         ui.allocate_painter(ui.available_size(), Sense::click_and_drag());
@@ -153,9 +163,8 @@ impl Canvas {
         let last = faces.nodes.len().saturating_sub(1);
         let index = |at: u32| NodeIndex::new(last - at as usize);
         for (wire, face) in faces.placement.wires.iter().zip(&faces.wires) {
-            let edge = egui_graphs::Edge::new(face.clone());
             let (from, to) = (index(wire.from), index(wire.to));
-            let at = self.graph.g_mut().add_edge(from, to, edge);
+            let at = self.graph.add_edge_custom(from, to, face.clone(), |_| {});
             debug_assert_eq!(at.index(), face.at as usize);
         }
     }
@@ -302,7 +311,7 @@ impl Canvas {
             let list = graphics.entry(layer);
             list.all_entries().skip(start.0).cloned().collect()
         });
-        let letters = ui.fonts(|fonts| fonts.font_atlas_fill_ratio());
+        let letters = letters(ui);
         self.kept = Some(Kept {
             frame,
             shapes,
@@ -480,4 +489,10 @@ impl Canvas {
         };
         response.clone().on_hover_text_at_pointer(words);
     }
+}
+
+/// The same words as long as there is the same atlas.
+fn letters(ui: &Ui) -> Arc<Galley> {
+    let font = egui::FontId::proportional(13.0);
+    ui.fonts_mut(|fonts| fonts.layout_no_wrap("…".to_owned(), font, egui::Color32::GRAY))
 }

@@ -26,8 +26,11 @@ impl From<EdgeProps<Arc<WireFace>>> for EdgeShape {
 
 type End = Node<Arc<NodeFace>, Arc<WireFace>, Directed, DefaultIx, NodeShape>;
 
-/// Labels are drawn from this zoom on, where there is room for them.
-const LABELS_FROM: f32 = 0.75;
+/// Labels are drawn from this zoom on.
+const LABELS_FROM: f32 = 0.6;
+
+/// Letters of labels at zoom 1.
+const LABEL_LETTERS: f32 = 10.0;
 
 /// Arrow heads are drawn from this zoom on.
 const HEADS_FROM: f32 = 0.2;
@@ -59,8 +62,8 @@ impl DisplayEdge<Arc<NodeFace>, Arc<WireFace>, Directed, DefaultIx, NodeShape> f
             shapes.push(arrow(*end, tip, head, face.down, color));
         }
         shapes.push(PathShape::line(route, Stroke::new(width, color)).into());
-        if zoom >= LABELS_FROM && !face.dress.label.is_empty() {
-            shapes.extend(label(ctx, face, &points, clip));
+        if zoom >= LABELS_FROM {
+            shapes.extend(label(ctx, face, clip));
         }
         shapes
     }
@@ -121,7 +124,8 @@ fn route(points: &[Pos2], down: bool, shorten: f32, clip: Rect) -> Vec<Pos2> {
         };
         let pieces = match clip.intersects(Rect::from_two_pos(from, to)) {
             false => 1,
-            true => (across / 5.0).clamp(1.0, 12.0) as usize,
+            true => ((to - from).length() / 7.0).clamp(1.0, if across < 0.5 { 1.0 } else { 24.0 })
+                as usize,
         };
         for piece in 1..pieces {
             route.push(on_curve(from, to, down, piece as f32 / pieces as f32));
@@ -165,31 +169,16 @@ fn arrow(base: Pos2, tip: Pos2, size: f32, down: bool, color: egui::Color32) -> 
     Shape::convex_polygon(points, color, Stroke::NONE)
 }
 
-/// The type of what flows, beside the end of the wire; only where the way is long enough for it.
-fn label(ctx: &DrawContext<'_>, face: &WireFace, points: &[Pos2], clip: Rect) -> Option<Shape> {
-    let (from, to) = (*points.get(points.len().checked_sub(2)?)?, *points.last()?);
-    let size = ((10.0 * ctx.meta.zoom * 2.0).floor() / 2.0).clamp(7.0, 14.0);
-    let room = if face.down {
-        (to.y - from.y).abs()
-    } else {
-        (to.x - from.x).abs()
-    };
-    if room < size * 2.0 {
+/// The type of what flows, where the layout has found room for it.
+fn label(ctx: &DrawContext<'_>, face: &WireFace, clip: Rect) -> Option<Shape> {
+    let size = (LABEL_LETTERS * ctx.meta.zoom * 2.0).floor() / 2.0;
+    let rect = on_screen(ctx, face.label?);
+    if !clip.intersects(rect) {
         return None;
     }
     let color = faint(face.text, face.dress.strength);
     let galley =
         ctx.painter
             .layout_no_wrap(face.dress.label.to_string(), FontId::monospace(size), color);
-    let half = galley.size() / 2.0;
-    let at = match face.down {
-        true => pos2(
-            to.x + 6.0 * ctx.meta.zoom,
-            to.y - room * 0.5 - half.y + size * 0.4,
-        ),
-        false => pos2(to.x - room * 0.5 - half.x, to.y - size * 1.5),
-    };
-    let rect = Rect::from_min_size(at, galley.size());
-    clip.intersects(rect)
-        .then(|| TextShape::new(at, galley, color).into())
+    Some(TextShape::new(rect.min, galley, color).into())
 }

@@ -48,6 +48,8 @@ pub(super) struct WireFace {
     pub(super) bounds: Rect,
     pub(super) down: bool,
     pub(super) text: Rgb,
+    /// Where its label stands, if there is room for one.
+    pub(super) label: Option<Rect>,
     pub(super) dress: WireDress,
 }
 
@@ -102,6 +104,9 @@ impl Faces {
                 points,
                 down,
                 text: theme.weak_text(),
+                label: dress
+                    .place
+                    .map(|r| Rect::from_min_size(pos2(r.x, r.y), vec2(r.w, r.h))),
                 dress,
             })
         });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use egui::{Rect, RichText, ScrollArea, Sense, Stroke, Ui, vec2};
-use gabion_tensor::HostTensor;
 
+use super::Loads;
 use super::paint::{color, faint, link};
 use crate::look::Look;
 use crate::look::palette::{Rgb, mix};
@@ -20,12 +20,7 @@ pub(super) struct StackTab {
 const BINS: usize = 64;
 
 impl StackTab {
-    pub(super) fn ui(
-        &mut self,
-        ui: &mut Ui,
-        look: &mut Look<'_>,
-        loader: Option<&dyn Fn(&str) -> Option<HostTensor>>,
-    ) {
+    pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>, loader: Option<&Loads<'_>>) {
         let Some(weight) = look.plan_weight() else {
             ui.label("Select a weight, or a step of the plan that multiplies by one.");
             return;
@@ -109,13 +104,7 @@ impl StackTab {
         }
     }
 
-    fn values(
-        &mut self,
-        ui: &mut Ui,
-        look: &Look<'_>,
-        name: &str,
-        loader: Option<&dyn Fn(&str) -> Option<HostTensor>>,
-    ) {
+    fn values(&mut self, ui: &mut Ui, look: &Look<'_>, name: &str, loader: Option<&Loads<'_>>) {
         let Some(loader) = loader else {
             ui.label("not loaded");
             return;

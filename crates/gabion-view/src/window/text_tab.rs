@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use egui::{FontId, Rect, ScrollArea, Sense, Ui, vec2};
+use egui::{Align2, FontId, Rect, Response, ScrollArea, Sense, Ui, WidgetInfo, WidgetType, vec2};
 use rustc_hash::FxHashMap;
 
 use super::paint::{color, faint};
@@ -47,6 +47,10 @@ impl Lines {
             longest,
         }
     }
+
+    fn id(&self, line: usize) -> Option<BoxId> {
+        self.text.boxes.get(line).copied().flatten()
+    }
 }
 
 /// Bytes of a line that are shown; constants may be very long.
@@ -59,6 +63,22 @@ pub(super) struct TextTab {
     shown: Option<Item>,
 }
 
+/// How lines are laid out.
+struct Rows {
+    font: FontId,
+    height: f32,
+    letter: f32,
+    /// Room for the number of a line.
+    gutter: f32,
+}
+
+/// What is marked.
+struct Marked {
+    selection: Option<Item>,
+    line: Option<usize>,
+    hovered: Option<usize>,
+}
+
 impl TextTab {
     pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>) {
         let stage = look.stage();
@@ -69,68 +89,48 @@ impl TextTab {
         let Some(lines) = &self.lines else {
             return;
         };
-        let font = FontId::monospace(12.0);
-        let (height, letter) = ui.fonts_mut(|fonts| {
-            (
-                fonts.row_height(&font).ceil() + 2.0,
-                fonts.glyph_width(&font, 'm'),
-            )
-        });
+        let rows = Rows::new(ui, lines.lines.len());
+        let line_of = |item: Option<Item>| match item {
+            Some(Item::Box(id)) => lines.of_box.get(&id).copied(),
+            _ => None,
+        };
+        let selection = look.selection_at(stage);
+        let marked = Marked {
+            selection,
+            line: line_of(selection),
+            hovered: line_of(look.hover()),
+        };
         let mut area = ScrollArea::both()
             .auto_shrink([false, false])
             .id_salt(stage);
-        let selection = look.selection_at(stage);
-        let line = match selection {
-            Some(Item::Box(id)) => lines.of_box.get(&id).copied(),
-            _ => None,
-        };
         if selection != self.shown {
             self.shown = selection;
-            if let Some(line) = line {
-                let room = (ui.available_height() - height) / 2.0;
-                area = area.vertical_scroll_offset((line as f32 * height - room).max(0.0));
+            if let Some(line) = marked.line {
+                let room = (ui.available_height() - rows.height) / 2.0;
+                area = area.vertical_scroll_offset((line as f32 * rows.height - room).max(0.0));
             }
         }
-        let hovered_line = match look.hover() {
-            Some(Item::Box(id)) => lines.of_box.get(&id).copied(),
-            _ => None,
-        };
         let (mut clicked, mut over) = (None, None);
         area.show_viewport(ui, |ui, viewport| {
-            let digits = lines.lines.len().to_string().len() as f32 + 2.0;
-            let width = (lines.longest as f32 + digits + 2.0) * letter;
-            ui.set_min_size(vec2(width, lines.lines.len() as f32 * height));
-            let origin = ui.max_rect().min;
-            let first = (viewport.top() / height).floor().max(0.0) as usize;
-            let last = ((viewport.bottom() / height).ceil() as usize).min(lines.lines.len());
+            let width = (lines.longest as f32 + 2.0) * rows.letter + rows.gutter;
+            ui.set_min_size(vec2(width, lines.lines.len() as f32 * rows.height));
+            let first = (viewport.top() / rows.height).floor().max(0.0) as usize;
+            let last = ((viewport.bottom() / rows.height).ceil() as usize).min(lines.lines.len());
             for at in first..last {
-                let rect = Rect::from_min_size(origin + vec2(0.0, at as f32 * height), vec2(width.max(viewport.right()), height));
-                let id = lines.text.boxes.get(at).copied().flatten();
-                let words = shown(&lines.text.text[lines.lines[at].clone()]);
-                let response = ui.interact(rect, ui.id().with(("line", at)), if id.is_some() { Sense::click() } else { Sense::hover() });
-                let inside = matches!((selection, id), (Some(Item::Group(group)), Some(id)) if look.document().tree.ancestors(look.document().get(id).group).any(|it| it == group));
-                let theme = look.theme;
-                let back = match (Some(at) == line, Some(at) == hovered_line || response.hovered() && id.is_some(), inside) {
-                    (true, _, _) => Some(faint(theme.accent(), 0.30)),
-                    (_, true, _) => Some(faint(theme.accent(), 0.16)),
-                    (_, _, true) => Some(faint(theme.accent(), 0.09)),
-                    _ => None,
-                };
-                if let Some(back) = back {
-                    ui.painter().rect_filled(rect, 3.0, back);
-                }
-                let number = egui::pos2(origin.x + (digits - 1.0) * letter, rect.top() + 1.0);
-                ui.painter().text(number, egui::Align2::RIGHT_TOP, at + 1, font.clone(), faint(theme.weak_text(), 0.7));
-                let strong = if id.is_some() { theme.text() } else { theme.weak_text() };
-                let place = egui::pos2(origin.x + digits * letter, rect.top() + 1.0);
-                ui.painter().text(place, egui::Align2::LEFT_TOP, words, font.clone(), color(strong));
-                if let Some(id) = id {
-                    if response.hovered() {
-                        over = Some(id);
-                    }
-                    if response.clicked() {
-                        clicked = Some(id);
-                    }
+                let size = vec2(width.max(viewport.right()), rows.height);
+                let place = ui.max_rect().min + vec2(0.0, at as f32 * rows.height);
+                let response = row(
+                    ui,
+                    look,
+                    lines,
+                    &rows,
+                    &marked,
+                    at,
+                    Rect::from_min_size(place, size),
+                );
+                if let Some(id) = lines.id(at) {
+                    over = response.hovered().then_some(id).or(over);
+                    clicked = response.clicked().then_some(id).or(clicked);
                 }
             }
         });
@@ -140,9 +140,94 @@ impl TextTab {
         }
         if let Some(id) = clicked {
             look.jump(Item::Box(id));
+            // The line is in sight already.
             self.shown = look.selection_at(stage);
         }
     }
+}
+
+impl Rows {
+    fn new(ui: &Ui, lines: usize) -> Self {
+        let font = FontId::monospace(12.0);
+        let (height, letter) = ui.fonts_mut(|fonts| {
+            (
+                fonts.row_height(&font).ceil() + 2.0,
+                fonts.glyph_width(&font, 'm'),
+            )
+        });
+        let gutter = (lines.to_string().len() as f32 + 2.0) * letter;
+        Self {
+            font,
+            height,
+            letter,
+            gutter,
+        }
+    }
+}
+
+/// Draws a line and says what the pointer does there.
+fn row(
+    ui: &Ui,
+    look: &Look<'_>,
+    lines: &Lines,
+    rows: &Rows,
+    marked: &Marked,
+    at: usize,
+    rect: Rect,
+) -> Response {
+    let (theme, document) = (look.theme, look.document());
+    let id = lines.id(at);
+    let sense = if id.is_some() {
+        Sense::click()
+    } else {
+        Sense::hover()
+    };
+    let response = ui.interact(rect, ui.id().with(("line", at)), sense);
+    response
+        .widget_info(|| WidgetInfo::labeled(WidgetType::Label, true, format!("line {}", at + 1)));
+    let inside = |group| {
+        id.is_some_and(|id| {
+            document
+                .tree
+                .ancestors(document.get(id).group)
+                .any(|it| it == group)
+        })
+    };
+    let share = if Some(at) == marked.line {
+        0.30
+    } else if Some(at) == marked.hovered || (response.hovered() && id.is_some()) {
+        0.16
+    } else if matches!(marked.selection, Some(Item::Group(group)) if inside(group)) {
+        0.09
+    } else {
+        0.0
+    };
+    let painter = ui.painter();
+    if share > 0.0 {
+        painter.rect_filled(rect, 3.0, faint(theme.accent(), share));
+    }
+    let number = rect.min + vec2(rows.gutter - rows.letter, 1.0);
+    painter.text(
+        number,
+        Align2::RIGHT_TOP,
+        at + 1,
+        rows.font.clone(),
+        faint(theme.weak_text(), 0.7),
+    );
+    let strong = if id.is_some() {
+        theme.text()
+    } else {
+        theme.weak_text()
+    };
+    let words = shown(&lines.text.text[lines.lines[at].clone()]);
+    painter.text(
+        rect.min + vec2(rows.gutter, 1.0),
+        Align2::LEFT_TOP,
+        words,
+        rows.font.clone(),
+        color(strong),
+    );
+    response
 }
 
 fn shown(line: &str) -> &str {

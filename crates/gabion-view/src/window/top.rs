@@ -217,6 +217,7 @@ fn stages(ui: &mut Ui, look: &mut Look<'_>) {
         ui.spacing_mut().slider_width = (ui.available_width() * 0.34).clamp(120.0, 460.0);
         let slider = Slider::new(&mut stage, 0..=last)
             .show_value(false)
+            .trailing_fill(true)
             .handle_shape(egui::style::HandleShape::Rect { aspect_ratio: 0.5 });
         let response = ui.add(slider);
         response.widget_info(|| egui::WidgetInfo::slider(true, stage as f64, "Stage"));
@@ -285,8 +286,8 @@ pub(super) fn legend(ui: &mut Ui, look: &mut Look<'_>) {
     let theme = look.theme;
     let rect = ui.max_rect();
     let place = egui::Rect::from_min_size(
-        egui::pos2(rect.left() + 12.0, rect.bottom() - 58.0),
-        egui::vec2(260.0, 46.0),
+        egui::pos2(rect.left() + 12.0, rect.bottom() - 72.0),
+        egui::vec2(260.0, 60.0),
     );
     let painter = ui.painter();
     painter.rect(

@@ -22,6 +22,8 @@ mod run;
 mod stack;
 mod tensor_file;
 mod verify;
+#[cfg(feature = "window")]
+mod view;
 
 use std::process::ExitCode;
 
@@ -78,6 +80,9 @@ enum Command {
     Convert(convert::Args),
     /// Write one HTML file that shows a graph, its passes and its plan
     Report(report::Args),
+    /// Look at a graph, what each pass made of it, and its plan
+    #[cfg(feature = "window")]
+    View(view::Args),
     /// Measure, beside this machine's limits
     Bench(bench::Args),
 }
@@ -99,6 +104,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args, &out),
         Command::Convert(args) => convert::run(&args, &out),
         Command::Report(args) => report::run(&args, &out),
+        #[cfg(feature = "window")]
+        Command::View(args) => view::run(&args, &out),
         Command::Bench(args) => bench::run(&args, &out),
     };
     match done {
