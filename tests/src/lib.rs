@@ -24,5 +24,7 @@ pages! {
     operators = "operators.md",
     performance = "performance.md",
     plan = "plan.md",
+    report = "report.md",
     snapshots = "snapshots.md",
+    viewer = "viewer.md",
 }
