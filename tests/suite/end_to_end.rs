@@ -22,7 +22,7 @@ fn say(text: &str) {
 }
 
 /// The preset's model, or `None` (said aloud) where it can be neither found nor fetched.
-fn preset(name: &str) -> Option<PathBuf> {
+pub(crate) fn preset(name: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     // Where neither is set, the models are kept with the build.

@@ -4,6 +4,7 @@ mod conformance;
 mod determinism;
 mod docs;
 mod end_to_end;
+mod explain;
 mod filetests;
 mod gguf_numbers;
 mod golden;

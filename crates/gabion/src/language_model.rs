@@ -9,7 +9,8 @@ use gabion_ir::{Diagnostics, Graph};
 use gabion_nn::{
     CausalLm, CausalLmConfig, ConfigErrors, ExpectedWeight, ModelErrors, expected_weights,
 };
-use gabion_plan::{InputRef, MemoryUse, RunError, Session};
+use gabion_plan::profile::Phase;
+use gabion_plan::{InputRef, MemoryUse, Profile, ProfileOptions, RunError, Session};
 use gabion_tensor::{Bindings, DType, DimError};
 
 use crate::engine::{CheckpointWeights, Compiled, Engine, EngineError};
@@ -247,13 +248,55 @@ impl LanguageModel {
         sampler: &mut Sampler,
         sink: &mut dyn FnMut(u32) -> bool,
     ) -> Result<Generation, ModelError> {
+        self.run(request, sampler, sink, None)
+    }
+
+    /// As [`LanguageModel::generate`], with every step of every run measured.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::generate`], and an executor that cannot measure.
+    pub fn generate_measured(
+        &self,
+        request: &Request<'_>,
+        sampler: &mut Sampler,
+        sink: &mut dyn FnMut(u32) -> bool,
+        options: ProfileOptions,
+    ) -> Result<(Generation, Measured), ModelError> {
+        let mut measured = Measured::default();
+        let made = self.run(request, sampler, sink, Some((options, &mut measured)))?;
+        Ok((made, measured))
+    }
+
+    fn run(
+        &self,
+        request: &Request<'_>,
+        sampler: &mut Sampler,
+        sink: &mut dyn FnMut(u32) -> bool,
+        mut measure: Option<(ProfileOptions, &mut Measured)>,
+    ) -> Result<Generation, ModelError> {
         self.check_prompt(request.prompt, request.new)?;
         let mut generator = self.generator(request.prompt.len() + request.new)?;
+        if let Some((options, _)) = &measure {
+            generator.session.set_profile(Some(*options))?;
+        }
+        let mut note = |name: &dyn Fn() -> String, start: Instant, time: Duration| {
+            if let Some((options, measured)) = &mut measure {
+                let start = start.saturating_duration_since(options.since);
+                let name = name();
+                measured.phases.push(Phase { name, start, time });
+            }
+        };
         let start = Instant::now();
         let logits = generator.feed(request.prompt)?;
         let mut next = sampler.choose(logits);
         let prefill_time = start.elapsed();
         let top_logits = top_logits(logits, request.top_logits);
+        let prompt = request.prompt.len();
+        note(
+            &|| format!("prefill of {prompt} tokens"),
+            start,
+            prefill_time,
+        );
         let mut ids = Vec::new();
         let mut decode_time = Duration::ZERO;
         while ids.len() < request.new {
@@ -263,7 +306,12 @@ impl LanguageModel {
             }
             let start = Instant::now();
             next = sampler.choose(generator.feed(&[next])?);
-            decode_time += start.elapsed();
+            let time = start.elapsed();
+            decode_time += time;
+            note(&|| format!("token {}", ids.len()), start, time);
+        }
+        if let Some((_, measured)) = measure {
+            measured.profile = generator.session.take_profile().unwrap_or_default();
         }
         Ok(Generation {
             ids,
@@ -301,6 +349,15 @@ pub struct Generation {
     pub decode_time: Duration,
     /// Bytes in use at the end.
     pub memory: MemoryUse,
+}
+
+/// What was measured while a text was generated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The steps of each run: the prompt's, then one for each token.
+    pub profile: Profile,
+    /// When each run began and how long it took, with the choice of the token.
+    pub phases: Vec<Phase>,
 }
 
 /// One text being continued: a session with its caches.

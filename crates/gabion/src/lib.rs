@@ -68,6 +68,7 @@ mod readme {}
 
 pub mod encoder;
 pub mod engine;
+pub mod explain;
 pub mod folders;
 pub mod language_model;
 pub mod presets;
@@ -75,7 +76,7 @@ pub mod sampling;
 
 pub use encoder::{Embeddings, SentenceEncoder};
 pub use engine::{CheckpointWeights, Compiled, Engine, EngineError};
-pub use language_model::{Generation, Generator, LanguageModel, ModelError, Request};
+pub use language_model::{Generation, Generator, LanguageModel, Measured, ModelError, Request};
 pub use sampling::{Sampler, Sampling};
 
 pub use gabion_checkpoint as checkpoint;

@@ -1,18 +1,19 @@
 //! `gabion generate`: text after a prompt, token by token.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use gabion::checkpoint::{ModelFiles, StreamDecoder, Tokenizer};
-use gabion::{Generation, LanguageModel, ModelError, Request, Sampler, Sampling};
+use gabion::{Generation, LanguageModel, Measured, ModelError, Request, Sampler, Sampling};
 use serde_json::json;
 
 use super::engine_args::EngineArgs;
 use super::error::CliError;
 use super::model_arg::Located;
 use super::output::Output;
-use super::{Done, bench, chat, graph_file, model_arg};
+use super::{Done, bench, chat, graph_file, model_arg, profile_file};
 
 /// Words of `gabion generate`.
 #[derive(clap::Args)]
@@ -55,6 +56,9 @@ pub(crate) struct Args {
     /// Add this many best logits of the first step to the JSON
     #[arg(long, value_name = "N", default_value_t = 0)]
     top_logits: usize,
+    /// Measure every step and write a trace (Chrome trace event format, for Perfetto) to this file
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -85,6 +89,9 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let engine = args.engine.engine()?;
     let mut sampler = Sampler::new(args.sampling()).map_err(ModelError::from)?;
     let prompt = prompt_text(args)?;
+    if let Some(path) = &args.profile {
+        profile_file::check(path)?;
+    }
     let progress = out.spinner("loading");
     let start = Instant::now();
     let (located, files) = open(args, out)?;
@@ -106,6 +113,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     }
     let open_time = start.elapsed();
     let model = LanguageModel::load(&engine, &files)?;
+    let loading = profile_file::loading(start, open_time, &model);
     drop(files);
     drop(progress);
     let room = model.config().context_length.saturating_sub(ids.len());
@@ -117,14 +125,18 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         end: &end,
         top_logits: args.top_logits,
     };
-    let (made, text) = stream(
+    let (made, text, measured) = stream(
         args,
         &model,
         &request,
         &mut sampler,
         tokenizer.as_ref(),
         out,
+        start,
     )?;
+    if let (Some(path), Some(measured)) = (&args.profile, measured) {
+        profile_file::write(path, model.compiled().plan(), &measured, loading)?;
+    }
     out.object(|| report(args, &located.name, &ids, &made, &text, &model, open_time))?;
     Ok(true)
 }
@@ -162,23 +174,31 @@ fn stream(
     sampler: &mut Sampler,
     tokenizer: Option<&Tokenizer>,
     out: &Output,
-) -> anyhow::Result<(Generation, String)> {
+    since: Instant,
+) -> anyhow::Result<(Generation, String, Option<Measured>)> {
     let mut stream = Stream {
         decoder: tokenizer.map(|t| t.stream(!args.ignore_eos)),
         text: String::new(),
         out,
     };
     let mut failed = None;
-    let made = model.generate(request, sampler, &mut |id| match stream.push(id) {
+    let mut sink = |id| match stream.push(id) {
         Ok(()) => true,
         Err(error) => {
             failed = Some(error);
             false
         }
-    })?;
+    };
+    let (made, measured) = if args.profile.is_some() {
+        let options = profile_file::options(model.compiled().plan(), request.new, since);
+        let (made, measured) = model.generate_measured(request, sampler, &mut sink, options)?;
+        (made, Some(measured))
+    } else {
+        (model.generate(request, sampler, &mut sink)?, None)
+    };
     match failed {
         Some(error) => Err(error),
-        None => Ok((made, stream.finish()?)),
+        None => Ok((made, stream.finish()?, measured)),
     }
 }
 

@@ -9,6 +9,7 @@ mod diff;
 mod embed;
 mod engine_args;
 mod error;
+mod explain;
 mod fetch;
 mod fmt;
 mod generate;
@@ -17,6 +18,7 @@ mod json_text;
 mod lower;
 mod model_arg;
 mod output;
+mod profile_file;
 mod report;
 mod run;
 mod stack;
@@ -76,13 +78,15 @@ enum Command {
     Diff(diff::Args),
     /// Compare the reference evaluator with each pass and with the executor
     Verify(verify::Args),
+    /// Say where a row of a result or a byte of a weight comes from and goes to
+    Explain(explain::Args),
     /// Write a model in another format, dtype or layout
     Convert(convert::Args),
-    /// Write one HTML file that shows a graph, its passes and its plan
-    Report(report::Args),
     /// Look at a graph, what each pass made of it, and its plan
     #[cfg(feature = "window")]
     View(view::Args),
+    /// Write one HTML file that shows a graph, its passes and its plan
+    Report(report::Args),
     /// Measure, beside this machine's limits
     Bench(bench::Args),
 }
@@ -102,10 +106,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(args) => fmt::run(&args, &out),
         Command::Diff(args) => diff::run(&args, &out),
         Command::Verify(args) => verify::run(&args, &out),
+        Command::Explain(args) => explain::run(&args, &out),
         Command::Convert(args) => convert::run(&args, &out),
-        Command::Report(args) => report::run(&args, &out),
         #[cfg(feature = "window")]
         Command::View(args) => view::run(&args, &out),
+        Command::Report(args) => report::run(&args, &out),
         Command::Bench(args) => bench::run(&args, &out),
     };
     match done {

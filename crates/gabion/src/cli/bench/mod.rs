@@ -1,6 +1,7 @@
 //! `gabion bench`: measurements, each beside what this machine could do at most, measured in the
 //! same run.
 
+mod by_step;
 mod compile;
 mod encoder;
 mod limits;

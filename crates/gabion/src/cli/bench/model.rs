@@ -1,9 +1,11 @@
 //! `gabion bench model`: prefill and decode of a language model.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gabion::checkpoint::write_bytes;
 use gabion::cpu::limits::Limits;
 use gabion::cpu::{CpuExecutor, CpuLoaded, CpuSession};
 use gabion::ir::Sampler;
@@ -18,7 +20,8 @@ use serde_json::{Value, json};
 use super::super::engine_args::EngineArgs;
 use super::super::error::CliError;
 use super::super::output::Output;
-use super::super::{Done, model_arg};
+use super::super::{Done, model_arg, profile_file};
+use super::by_step::{self, ByStep};
 use super::{limits_json, limits_line, measure_limits, median, peak_rss_bytes};
 
 /// Words of `gabion bench model`.
@@ -36,6 +39,12 @@ pub(crate) struct Args {
     /// Tokens in the cache before the first decoded one
     #[arg(long, value_name = "N", default_value_t = 5)]
     past: usize,
+    /// Say where the time of one decoded token (the last of --decode) and of one prompt goes
+    #[arg(long)]
+    by_step: bool,
+    /// Write that as a bar chart to this file
+    #[arg(long, value_name = "FILE", requires = "by_step")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -51,6 +60,9 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
         )
         .into());
     }
+    if let Some(path) = &args.svg {
+        profile_file::check(path)?;
+    }
     let executor = CpuExecutor::new(options)?;
     // Before the limits are measured, which takes memory of its own.
     let progress = out.spinner("loading");
@@ -58,6 +70,11 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
     drop(progress);
     let progress = out.spinner("measuring");
     let measured = Measured::of(args, &mut loading.model)?;
+    let by_step = if args.by_step {
+        loading.model.by_step(args)?
+    } else {
+        Vec::new()
+    };
     drop(progress);
     let limits = measure_limits(args.engine.threads()?, out)?;
     let compared = Compared::of(args, &loading.model, &measured, &limits);
@@ -68,7 +85,19 @@ pub(super) fn run(args: &Args, out: &Output) -> Done {
         loading.compile.as_secs_f64()
     ))?;
     out.text(&compared.text(args, &measured))?;
-    out.object(|| report(&loading, &measured, &compared, &limits))?;
+    for it in &by_step {
+        out.text(&it.text(&limits))?;
+    }
+    if let Some(path) = &args.svg {
+        write_bytes(path, by_step::svg(&by_step).as_bytes())?;
+    }
+    out.object(|| {
+        let mut report = report(&loading, &measured, &compared, &limits);
+        if args.by_step {
+            report["by_step"] = by_step.iter().map(ByStep::json).collect();
+        }
+        report
+    })?;
     Ok(true)
 }
 
@@ -279,6 +308,48 @@ impl Model {
         }
         times.sort_unstable();
         Ok(median(&times))
+    }
+
+    /// One token at the last position, and one prompt, each in caches that are exactly as long: what a
+    /// step's views show is what it reads.
+    fn by_step(&mut self, args: &Args) -> anyhow::Result<Vec<ByStep>> {
+        let last = args.past + args.decode - 1;
+        Ok(vec![
+            self.profiled(format!("decode of one token at position {last}"), last, 1)?,
+            self.profiled(
+                format!("prefill of {} tokens", args.prefill),
+                0,
+                args.prefill,
+            )?,
+        ])
+    }
+
+    fn profiled(
+        &mut self,
+        title: String,
+        position: usize,
+        tokens: usize,
+    ) -> anyhow::Result<ByStep> {
+        let mut sizes = Bindings::new();
+        sizes.bind("capacity", (position + tokens) as i64)?;
+        let own = std::mem::replace(&mut self.session, self.loaded.cpu_session(&sizes)?);
+        if position > 0 {
+            self.feed(0, position)?;
+        }
+        self.feed(position, tokens)?;
+        self.session.set_profile(Some(ProfileOptions::default()))?;
+        for _ in 0..RUNS {
+            self.feed(position, tokens)?;
+        }
+        let profile = self.session.take_profile().unwrap_or_default();
+        self.session = own;
+        let mut walls: Vec<Duration> = (0..RUNS).map(|run| profile.wall(run)).collect();
+        walls.sort_unstable();
+        Ok(ByStep {
+            title,
+            rows: by_step::rows(self.loaded.plan(), &profile, 0..RUNS),
+            wall: median(&walls),
+        })
     }
 
     /// The mean share of the workers' time at barriers, over decoded tokens.

@@ -1,0 +1,548 @@
+//! Where a row of a result or a byte of a weight comes from and goes to: from the checkpoint's file over
+//! the plan's weight and its packed bytes to the steps that read it, with what the passes noted.
+//!
+//! Nothing is loaded for an answer but the bytes that it shows. The program's `explain` prints these
+//! answers; a viewer may ask for the same.
+
+mod find;
+mod places;
+mod story;
+
+use std::sync::Arc;
+
+use gabion_checkpoint::{Checkpoint, CheckpointError, TensorInfo};
+use gabion_cpu::PackedLayout;
+use gabion_ir::text::Names;
+use gabion_ir::text::print::node_text;
+use gabion_ir::{Graph, NodeId, Op, Origins};
+use gabion_lower::{LowerError, LowerOptions, Lowered, Outcome, lower};
+use gabion_plan::profile::step_name;
+use gabion_plan::{Kernel, LoadError, PartSource, Plan, Source, Target, WeightId};
+
+use find::Hit;
+pub use story::{
+    BlockStory, ByteRole, ByteStory, Explanation, LedgerLine, NodeAfter, NodeStory, PackedStory,
+    StepStory, StoredStory, UseStory,
+};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// Nothing is called that.
+    #[error(
+        "there is no value, module, plan weight or tensor `{name}`{}",
+        nearest_text(nearest)
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What resembles it.
+        nearest: Vec<String>,
+    },
+    /// No such node.
+    #[error(
+        "there is no node `{name}`: expected an id 0..{nodes} or a value's printed name with %{}",
+        nearest_text(nearest)
+    )]
+    NoNode {
+        /// What was asked for.
+        name: String,
+        /// How many there are.
+        nodes: usize,
+        /// What resembles it.
+        nearest: Vec<String>,
+    },
+    /// Several modules are called that.
+    #[error(
+        "`{name}` is the end of {count} modules: say which, for example {}",
+        quoted(examples)
+    )]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        examples: Vec<String>,
+    },
+    /// A row or column beyond the end.
+    #[error("{what}: {axis} {asked} is outside 0..{size}")]
+    Range {
+        /// What has so many.
+        what: String,
+        /// `row` or `column`.
+        axis: &'static str,
+        /// What was asked for.
+        asked: usize,
+        /// How many there are.
+        size: usize,
+    },
+    /// A byte beyond the end of a tensor.
+    #[error("{file}: tensor `{tensor}` has {size} bytes: byte {asked} is outside 0..{size}")]
+    Byte {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// What was asked for.
+        asked: usize,
+        /// How many there are.
+        size: usize,
+    },
+    /// A value whose rows are no rows of weights.
+    #[error(
+        "{what} is no product with a weight, so no row of it is a row of a weight: it is `{op}` of {}",
+        from.join(", ")
+    )]
+    NoProduct {
+        /// The value or module.
+        what: String,
+        /// The operator.
+        op: String,
+        /// The nearest products, weights and inputs that it is computed from.
+        from: Vec<String>,
+    },
+    /// Rows that the plan leaves out.
+    #[error(
+        "{what}: row {row} is never loaded: no plan weight has it, for nothing that is returned needs it"
+    )]
+    NotLoaded {
+        /// What has the row.
+        what: String,
+        /// The row.
+        row: usize,
+    },
+    /// The plan's weight cannot be laid out.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The checkpoint has no such tensor, or it cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The graph cannot be lowered.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+fn nearest_text(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("; the nearest names are {}", quoted(names))
+}
+
+/// A lowered graph and the checkpoint that its weights are in.
+pub struct Explainer<'a> {
+    source: Graph,
+    names: Names,
+    lowered: Lowered,
+    plan: Plan,
+    checkpoint: &'a Checkpoint,
+}
+
+impl<'a> Explainer<'a> {
+    /// Lowers the graph for a target.
+    ///
+    /// # Errors
+    /// A graph that cannot be lowered.
+    pub fn new(
+        graph: &Graph,
+        target: &Target,
+        checkpoint: &'a Checkpoint,
+    ) -> Result<Self, ExplainError> {
+        let options = LowerOptions {
+            record: true,
+            ..LowerOptions::default()
+        };
+        let mut lowered = lower(graph, target, &options)?;
+        // Without `stop_after` a plan is always selected.
+        let plan = lowered.plan.take();
+        let plan = plan.ok_or_else(|| LoadError::Setup("lowering gave no plan".to_owned()))?;
+        let source = graph.compacted();
+        Ok(Self {
+            names: Names::new(&source),
+            source,
+            lowered,
+            plan,
+            checkpoint,
+        })
+    }
+
+    /// The plan that the answers are of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Row `row` (and element `col` of it, if given) of what `name` names: a value's printed name, a
+    /// module's path or its end (`layers.3.qkv`), a plan weight or a tensor of the checkpoint. A row
+    /// of a product is the row of the weight that it is a product with: element `row` of the result's
+    /// last axis.
+    ///
+    /// # Errors
+    /// Nothing of that name, a row beyond the end, a value that is no product.
+    pub fn value(
+        &self,
+        name: &str,
+        row: usize,
+        col: Option<usize>,
+    ) -> Result<Explanation, ExplainError> {
+        let found = self.find(name, row)?;
+        let Some(first) = found.hits.first() else {
+            return Err(ExplainError::NotLoaded {
+                what: found.matched,
+                row,
+            });
+        };
+        let weight = self.plan.weight(first.weight);
+        let columns = weight.row_elements();
+        let column = col.unwrap_or(0);
+        if column >= columns {
+            return Err(ExplainError::Range {
+                what: format!("plan weight `{}`", weight.name),
+                axis: "column",
+                asked: column,
+                size: columns,
+            });
+        }
+        let (part, part_row) = self.part_of(first.weight, first.row);
+        let of = &weight.parts[part];
+        let element = places::before_recipe(of, of.rows.start + part_row, column);
+        let stored = match (&of.source, element) {
+            (PartSource::Checkpoint(tensor), Some(flat)) => {
+                let info = self.info(tensor)?;
+                Some(self.stored(info, flat, col.is_none())?)
+            }
+            _ => None,
+        };
+        let mut uses = Vec::new();
+        for hit in &found.hits {
+            uses.push(self.used(hit, &[column])?);
+        }
+        Ok(Explanation {
+            asked: match col {
+                Some(col) => format!("row {row}, column {col} of {name}"),
+                None => format!("row {row} of {name}"),
+            },
+            matched: found.matched,
+            others: found.others,
+            stored,
+            uses,
+            ledger: self.ledger(&found.origins.union(&self.origins_of(of))),
+        })
+    }
+
+    /// Byte `byte` of a tensor of the checkpoint, by its name there or in the file.
+    ///
+    /// # Errors
+    /// No such tensor, or a byte beyond its end.
+    pub fn weight_byte(&self, tensor: &str, byte: usize) -> Result<Explanation, ExplainError> {
+        let info = self.info(tensor)?;
+        if byte >= info.byte_len() {
+            return Err(ExplainError::Byte {
+                file: self.checkpoint.path_of(info).display().to_string(),
+                tensor: tensor.to_owned(),
+                asked: byte,
+                size: info.byte_len(),
+            });
+        }
+        let view = self.checkpoint.view(&info.name)?;
+        let dtype = view.tensor.dtype();
+        let block = byte / dtype.block_bytes();
+        let role = places::role(dtype, byte % dtype.block_bytes());
+        let first = block * dtype.block_elems();
+        let flat_of = |k: usize| places::to_graph(info, first + k);
+        let at = flat_of(role.elements.first().copied().unwrap_or(0));
+        let mut stored = self.stored(info, at, false)?;
+        let columns = places::columns(info);
+        let column_of = |k: usize| (first + k) % columns;
+        stored.byte = Some(ByteStory {
+            in_tensor: byte,
+            in_file: info.byte_range().start + byte,
+            role: role.role,
+            columns: role.elements.iter().map(|&k| column_of(k)).collect(),
+        });
+        let mut uses = Vec::new();
+        let mut origins = Origins::NONE;
+        for (at, weight) in self.plan.weights.iter().enumerate() {
+            let mut first_row = 0;
+            for part in &weight.parts {
+                let ours = matches!(&part.source, PartSource::Checkpoint(it) if *it == info.name);
+                let shown = role.elements.iter().take(2).filter(|_| ours);
+                let mut places: Vec<(usize, usize)> = Vec::new();
+                for &k in shown {
+                    let after = places::after_recipe(part, flat_of(k));
+                    if let Some((row, column)) = after
+                        && part.rows.contains(&row)
+                    {
+                        places.push((first_row + row - part.rows.start, column));
+                    }
+                }
+                if let Some(&(row, _)) = places.first() {
+                    let hit = Hit {
+                        weight: WeightId(at as u32),
+                        row,
+                    };
+                    let columns: Vec<usize> = places
+                        .iter()
+                        .filter(|(it, _)| *it == row)
+                        .map(|it| it.1)
+                        .collect();
+                    uses.push(self.used(&hit, &columns)?);
+                    origins.unite(&self.origins_of(part));
+                }
+                first_row += part.rows.len();
+            }
+        }
+        Ok(Explanation {
+            asked: format!("byte {byte} of {tensor}"),
+            matched: format!("tensor `{}`", info.name),
+            others: Vec::new(),
+            stored: Some(stored),
+            uses,
+            ledger: self.ledger(&origins),
+        })
+    }
+
+    /// What became of a node of the graph as it was built: `id` is its number or a printed name with
+    /// `%`.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn node(&self, id: &str) -> Result<NodeStory, ExplainError> {
+        let node = self.find_node(id)?;
+        let origins = Origins::from(node);
+        let it = self.source.node(node);
+        let mut after: Vec<NodeAfter> = Vec::new();
+        for pass in &self.lowered.passes {
+            let Some(snapshot) = &pass.snapshot else {
+                continue;
+            };
+            let graph = &snapshot.after;
+            let names = Names::new(graph);
+            let made = graph.node_ids().filter(|id| {
+                let from = &graph.node(*id).origins;
+                from.intersects(&origins)
+            });
+            let nodes: Vec<String> = made
+                .map(|id| {
+                    let text = node_text(graph, id, &names);
+                    text.trim().to_owned()
+                })
+                .collect();
+            if after.last().is_none_or(|last| last.nodes != nodes) {
+                after.push(NodeAfter {
+                    pass: pass.name.to_owned(),
+                    nodes,
+                });
+            }
+        }
+        let plan_origins = &self.lowered.origins;
+        let steps = plan_origins.steps_of(&origins);
+        let weights = plan_origins.weights_of(&origins);
+        Ok(NodeStory {
+            id: node.index(),
+            text: node_text(&self.source, node, &self.names).trim().to_owned(),
+            op: it.op.name().to_owned(),
+            module: it.scope.as_deref().unwrap_or_default().to_owned(),
+            built_at: it.loc.as_ref().map(ToString::to_string),
+            after,
+            steps: steps.map(|step| step_name(&self.plan, step)).collect(),
+            weights: weights
+                .map(|at| self.plan.weights[at].name.clone())
+                .collect(),
+            ledger: self.ledger(&origins),
+        })
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, ExplainError> {
+        if let Some(info) = self.checkpoint.info(name) {
+            return Ok(info);
+        }
+        let mut tensors = self.checkpoint.tensors().values();
+        match tensors.find(|info| info.stored_name == name) {
+            Some(info) => Ok(info),
+            // The checkpoint knows the nearest names.
+            None => match self.checkpoint.view(name) {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(ExplainError::Unknown {
+                    name: name.to_owned(),
+                    nearest: Vec::new(),
+                }),
+            },
+        }
+    }
+
+    /// The part that has a row of a plan weight, and which of the part's loaded rows it is.
+    fn part_of(&self, weight: WeightId, row: usize) -> (usize, usize) {
+        let mut first = 0;
+        for (at, part) in self.plan.weight(weight).parts.iter().enumerate() {
+            if row < first + part.rows.len() {
+                return (at, row - first);
+            }
+            first += part.rows.len();
+        }
+        (0, row)
+    }
+
+    fn row_order(&self, tensor: &str) -> Option<Arc<[u32]>> {
+        let info = self.checkpoint.info(tensor)?;
+        let map = info.row_map?;
+        let rows = info.shape.first().copied().unwrap_or(1);
+        Some(map.source_rows(rows).map(|row| row as u32).collect())
+    }
+
+    /// The element `flat` of a tensor in the graph's order of rows, as the file has it.
+    fn stored(
+        &self,
+        info: &TensorInfo,
+        flat: usize,
+        whole_row: bool,
+    ) -> Result<StoredStory, ExplainError> {
+        let view = self.checkpoint.view(&info.name)?;
+        let (dtype, columns) = (view.tensor.dtype(), places::columns(info));
+        let (graph_row, column) = (flat / columns, flat % columns);
+        let row = info
+            .row_map
+            .map_or(graph_row, |map| map.source_row(graph_row));
+        let at = row * columns + column;
+        let block = at / dtype.block_elems();
+        let bytes = view.tensor.bytes();
+        let block_bytes = block * dtype.block_bytes()..(block + 1) * dtype.block_bytes();
+        let encoded = bytes.get(block_bytes.clone()).unwrap_or_default();
+        let base = info.byte_range().start;
+        let row_bytes = dtype.bytes_for(&[columns]).unwrap_or(0);
+        let range = if whole_row {
+            base + row * row_bytes..base + (row + 1) * row_bytes
+        } else {
+            base + block_bytes.start..base + block_bytes.end
+        };
+        Ok(StoredStory {
+            file: self.checkpoint.path_of(info).display().to_string(),
+            tensor: info.name.clone(),
+            stored_name: info.stored_name.clone(),
+            format: dtype.name().to_owned(),
+            shape: info.shape.clone(),
+            row,
+            graph_row,
+            reordered: info.row_map.is_some(),
+            column,
+            bytes: range,
+            block: places::block(dtype, encoded, at, columns, base + block_bytes.start),
+            value: places::decode(dtype, encoded, at % dtype.block_elems()),
+            byte: None,
+        })
+    }
+
+    /// What becomes of a plan weight's row: its packed bytes at some columns, and the steps.
+    fn used(&self, hit: &Hit, columns: &[usize]) -> Result<UseStory, ExplainError> {
+        let weight = self.plan.weight(hit.weight);
+        let (part, _) = self.part_of(hit.weight, hit.row);
+        let of = &weight.parts[part];
+        let order = |tensor: &str| self.row_order(tensor);
+        let layout = PackedLayout::of(weight, &order)?;
+        let packed = columns.iter().filter_map(|&column| {
+            let element = layout.locate(hit.row, column)?;
+            Some(PackedStory::of(column, &element))
+        });
+        let segment = weight
+            .segments
+            .iter()
+            .position(|s| s.rows.contains(&hit.row));
+        let mut value = None;
+        if let (PartSource::Checkpoint(tensor), Some(&column)) = (&of.source, columns.first()) {
+            let (_, part_row) = self.part_of(hit.weight, hit.row);
+            let flat = places::before_recipe(of, of.rows.start + part_row, column);
+            if let (Some(flat), Some(info)) = (flat, self.checkpoint.info(tensor)) {
+                let stored = self.stored(info, flat, false)?.value;
+                value = stored.map(|value| places::apply(of, value));
+            }
+        }
+        Ok(UseStory {
+            weight: weight.name.clone(),
+            weight_id: hit.weight.0 as usize,
+            ty: weight.ty.to_string(),
+            row: hit.row,
+            part,
+            part_rows: of.rows.clone(),
+            recipe: places::recipe_words(of),
+            value,
+            layout: match weight.layout {
+                gabion_plan::Layout::Tiles => "tiles",
+                gabion_plan::Layout::Dense => "dense",
+            },
+            segment,
+            segment_rows: segment.map(|at| weight.segments[at].rows.clone()),
+            arrangement: segment.map(|at| places::arrangement_words(&weight.segments[at])),
+            partner: segment.and_then(|at| places::partner(&weight.segments[at], hit.row)),
+            packed_bytes: layout.bytes(),
+            packed: packed.collect(),
+            steps: self.steps_of(hit, segment),
+        })
+    }
+
+    fn steps_of(&self, hit: &Hit, segment: Option<usize>) -> Vec<StepStory> {
+        let mut stories = Vec::new();
+        for (number, step) in self.plan.steps.iter().enumerate() {
+            let matmul = match &step.kernel {
+                Kernel::Matmul(matmul) if matmul.weight == hit.weight => Some(matmul),
+                _ => None,
+            };
+            let read = |view: &gabion_plan::View| view.source == Source::Weight(hit.weight);
+            if matmul.is_none() && !step.reads.iter().any(read) {
+                continue;
+            }
+            let output = matmul.zip(segment).and_then(|(m, at)| m.outputs.get(at));
+            let rows = segment.map(|at| self.plan.weight(hit.weight).segments[at].clone());
+            let write = step.writes.get(output.map_or(0, |output| output.write));
+            let buffer = write.and_then(gabion_plan::View::buffer);
+            stories.push(StepStory {
+                step: number,
+                name: step_name(&self.plan, number),
+                prologue: matmul.and_then(|m| m.prologue).map(places::norm_words),
+                epilogue: output.map_or_else(Vec::new, |output| {
+                    output.epilogue.iter().map(places::epilogue_words).collect()
+                }),
+                result: buffer.map(|id| format!("%{}", self.plan.buffer(id).name)),
+                column: output
+                    .zip(rows)
+                    .map(|(output, rows)| places::result_column(output, &rows, hit.row)),
+            });
+        }
+        stories
+    }
+
+    /// The source nodes of a part's tensor: the weight, what only loading computes from it, and who
+    /// reads that.
+    fn origins_of(&self, part: &gabion_plan::Part) -> Origins {
+        let PartSource::Checkpoint(name) = &part.source else {
+            return Origins::NONE;
+        };
+        let is_it = |id: &NodeId| matches!(self.source.op(*id), Op::Weight(w) if *w.name == **name);
+        let Some(weight) = self.source.node_ids().find(is_it) else {
+            return Origins::NONE;
+        };
+        self.readers(weight)
+    }
+
+    fn ledger(&self, origins: &Origins) -> Vec<LedgerLine> {
+        let lines = self.lowered.ledger.about(origins);
+        lines
+            .map(|entry| {
+                let (fired, said) = match &entry.outcome {
+                    Outcome::Fired(what) => (true, what),
+                    Outcome::Refused(why) => (false, why),
+                };
+                LedgerLine {
+                    pass: entry.pass.to_owned(),
+                    candidate: entry.candidate.clone(),
+                    fired,
+                    said: said.clone(),
+                }
+            })
+            .collect()
+    }
+}
