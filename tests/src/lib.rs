@@ -18,6 +18,7 @@ pages! {
     architecture = "architecture.md",
     checkpoints = "checkpoints.md",
     cli = "cli.md",
+    explain = "explain.md",
     getting_started = "getting-started.md",
     ir = "ir.md",
     numerics = "numerics.md",

@@ -8,6 +8,7 @@ mod bad_inputs;
 mod bad_models;
 mod bench;
 mod embed;
+mod explain;
 mod generate;
 mod graphs;
 mod lower;
