@@ -1,16 +1,14 @@
-//! Reading JSON files with errors that name file and field, and with names that appear twice refused. What the fields mean
-//! lives with their readers.
+//! Reading JSON files with errors that name file and field. What the fields mean lives with their readers; how a text is
+//! parsed, in `strict_json`.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::error::{CheckpointError, FieldProblem, FileProblem};
+use crate::strict_json::parse_json;
 
 /// The longest JSON file that is read into memory: tokenizers of a million tokens stay far below it.
 const MAX_JSON: u64 = 1 << 30;
@@ -65,8 +63,7 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Value>, CheckpointErro
 
 /// Parses JSON and refuses an object that names a field twice.
 pub(crate) fn parse_strict(path: &Path, text: &str) -> Result<Value, CheckpointError> {
-    serde_json::from_str::<Strict>(text)
-        .map(|strict| strict.0)
+    parse_json(text)
         .map_err(|error| CheckpointError::file(path, FileProblem::Json(error.to_string())))
 }
 
@@ -79,71 +76,6 @@ pub(crate) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    }
-}
-
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
-        while let Some((name, Strict(value))) = object.next_entry::<String, Strict>()? {
-            if fields.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("`{name}` appears twice")));
-            }
-            fields.insert(name, value);
-        }
-        Ok(Value::Object(fields))
     }
 }
 

@@ -38,6 +38,7 @@ mod safetensors;
 mod sentence;
 mod sink;
 mod stored;
+mod strict_json;
 mod tokenizer;
 mod view;
 
@@ -59,5 +60,6 @@ pub use safetensors::{SafetensorsEntry, SafetensorsHeader, ShardIndex, write_saf
 pub use sentence::{Pooling, SentenceConfig};
 pub use sink::{TensorDecl, TensorSink};
 pub use stored::{GgmlType, SafetensorsType, StoredType};
+pub use strict_json::parse_json;
 pub use tokenizer::{StreamDecoder, Tokenizer, TruncatedIds, known_pre_tokenizers};
 pub use view::{RowMap, TensorView};

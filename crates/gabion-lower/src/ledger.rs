@@ -1,12 +1,15 @@
 //! The ledger: every candidate that a pass looked at, whether it fired, and if not, why.
 
 use std::fmt;
+use std::hash::BuildHasher;
 
 use gabion_ir::Origins;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::Serialize;
+use smallvec::SmallVec;
 
 /// What became of one candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "why")]
 pub enum Outcome {
     /// The rewrite was done; the text says what it made.
@@ -33,12 +36,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// True if the lines say the same, of whatever nodes.
-    fn says_what(&self, other: &Entry) -> bool {
-        self.pass == other.pass
-            && self.scope == other.scope
-            && self.candidate == other.candidate
-            && self.outcome == other.outcome
+    /// What the line says, of whatever nodes.
+    fn words(&self) -> (&str, &str, &str, &Outcome) {
+        (self.pass, &self.scope, &self.candidate, &self.outcome)
     }
 }
 
@@ -61,11 +61,22 @@ impl fmt::Display for Entry {
 }
 
 /// All entries, in the order in which candidates were met.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Ledger {
     entries: Vec<Entry>,
+    /// The lines of the last pass, by the hash of their words: large graphs have tens of thousands.
+    #[serde(skip)]
+    of_last_pass: FxHashMap<u64, SmallVec<[usize; 1]>>,
 }
+
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Ledger {}
 
 impl Ledger {
     /// The entries.
@@ -76,11 +87,20 @@ impl Ledger {
     /// Adds an entry unless the very same line is there (a pass may meet a candidate again): then
     /// that line gets the origins too.
     pub fn record(&mut self, entry: Entry) {
-        let of_pass = self.entries.iter_mut().rev();
-        let mut of_pass = of_pass.take_while(|e| e.pass == entry.pass);
-        match of_pass.find(|e| e.says_what(&entry)) {
-            Some(known) => known.origins.unite(&entry.origins),
-            None => self.entries.push(entry),
+        if self.entries.last().is_none_or(|e| e.pass != entry.pass) {
+            self.of_last_pass.clear();
+        }
+        let hash = FxBuildHasher.hash_one(entry.words());
+        let alike = self.of_last_pass.entry(hash).or_default();
+        let known = alike
+            .iter()
+            .find(|at| self.entries[**at].words() == entry.words());
+        match known {
+            Some(at) => self.entries[*at].origins.unite(&entry.origins),
+            None => {
+                alike.push(self.entries.len());
+                self.entries.push(entry);
+            }
         }
     }
 

@@ -52,6 +52,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 7] = [
+        Kind::Input,
+        Kind::Output,
+        Kind::Weight,
+        Kind::Constant,
+        Kind::Op,
+        Kind::Movement,
+        Kind::Step,
+    ];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -262,15 +262,24 @@ fn inside(
         sizes.push((w, h));
         nested.push(inner);
     }
-    let columns = columns::columns(&order, &sizes);
-    let (left, top) = match (group, direction) {
+    let corner = match (group, direction) {
         (GroupId::ROOT, _) => (PADDING, PADDING),
         (_, Direction::Down) => (PADDING, HEADER + PADDING / 2.0),
         (_, Direction::Right) => (HEADER + PADDING / 2.0, PADDING),
     };
-    let mut children = vec![(Item::Group(group), Rect::default()); sizes.len()];
+    Inside {
+        nested,
+        ..arrange(&order, &sizes, corner)
+    }
+}
+
+/// Puts children of these sizes to where their order says; the first of them begin at `corner`.
+fn arrange(order: &GroupOrder, sizes: &[(f32, f32)], corner: (f32, f32)) -> Inside {
+    let columns = columns::columns(order, sizes);
+    let places = order.children.iter().map(|child| (*child, Rect::default()));
+    let mut children: Vec<(Item, Rect)> = places.collect();
     let mut lanes = vec![Vec::new(); order.edges.len()];
-    let mut y = top;
+    let (left, mut y) = corner;
     let mut right = left;
     for (rank, cells) in order.order.ranks.iter().enumerate() {
         let height = |cell: &Cell| match cell {
@@ -290,7 +299,7 @@ fn inside(
                         h,
                     };
                     right = right.max(rect.x + w);
-                    children[*child as usize] = (order.children[*child as usize], rect);
+                    children[*child as usize].1 = rect;
                 }
                 Cell::Lane(edge) => {
                     right = right.max(x + LANE / 2.0);
@@ -304,16 +313,15 @@ fn inside(
         }
         y += tallest + RANK_GAP;
     }
-    let bottom = if order.order.ranks.is_empty() {
-        y
-    } else {
-        y - RANK_GAP
+    let bottom = match order.order.ranks.is_empty() {
+        true => y,
+        false => y - RANK_GAP,
     };
     Inside {
         size: (right + PADDING, bottom + PADDING),
         children,
         lanes,
-        nested,
+        nested: Vec::new(),
     }
 }
 

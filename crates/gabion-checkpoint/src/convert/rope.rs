@@ -155,37 +155,38 @@ impl Rope {
             })?;
             insert("scaling.original_context_length", GgufValue::U32(value));
         }
-        if let Scaling::Yarn {
+        for (key, field, value) in self.yarn_keys() {
+            insert(key, number(field, value)?);
+        }
+        Ok(())
+    }
+
+    /// What YaRN's keys say beside factor and length: the key, the field it comes from, and the value.
+    fn yarn_keys(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let Scaling::Yarn {
             factor,
             attention,
             beta_fast,
             beta_slow,
             ..
         } = &self.scaling
-        {
-            let rule = yarn_attention(*factor);
-            // Where the rule's own value is lost with the digits that an f32 has not, the file says the value.
-            let stated = attention.or((shortest(*factor) != *factor).then_some(rule));
-            if let Some(stated) = stated {
-                insert(
-                    "scaling.yarn_attn_factor",
-                    number("attention_factor", stated)?,
-                );
-                insert(
-                    "scaling.attn_factor",
-                    number("attention_factor", stated / rule)?,
-                );
-            }
-            for (key, field, value, default) in [
-                ("scaling.yarn_beta_fast", "beta_fast", *beta_fast, BETA_FAST),
-                ("scaling.yarn_beta_slow", "beta_slow", *beta_slow, BETA_SLOW),
-            ] {
-                if value != default {
-                    insert(key, number(field, value)?);
-                }
-            }
+        else {
+            return Vec::new();
+        };
+        let mut keys = Vec::new();
+        let rule = yarn_attention(*factor);
+        // Where the rule's own value is lost with the digits that an f32 has not, the file says the value.
+        if let Some(stated) = attention.or((shortest(*factor) != *factor).then_some(rule)) {
+            keys.push(("scaling.yarn_attn_factor", "attention_factor", stated));
+            keys.push(("scaling.attn_factor", "attention_factor", stated / rule));
         }
-        Ok(())
+        if *beta_fast != BETA_FAST {
+            keys.push(("scaling.yarn_beta_fast", "beta_fast", *beta_fast));
+        }
+        if *beta_slow != BETA_SLOW {
+            keys.push(("scaling.yarn_beta_slow", "beta_slow", *beta_slow));
+        }
+        keys
     }
 
     /// The divisors of the frequencies, which GGUF keeps as a tensor.

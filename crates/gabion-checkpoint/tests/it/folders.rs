@@ -246,7 +246,9 @@ fn folders_that_lack_files_say_which() {
     fs::write(folder.path().join("config.json"), r#"{"a": 1, "a": 2}"#).unwrap();
     let error = shown(folder.path(), ModelFiles::open(folder.path()).unwrap_err());
     assert!(
-        error.starts_with("config.json: not valid JSON: `a` appears twice"),
+        error.starts_with(
+            "config.json: not valid JSON: the key `a` appears twice: leave one of the two out"
+        ),
         "{error}"
     );
     fs::write(folder.path().join("config.json"), "{}").unwrap();

@@ -110,7 +110,7 @@ fn an_index_that_is_wrong_is_refused() {
     refused(
         r#"{"weight_map": {"a": "1.safetensors", "a": "1.safetensors"}}"#,
         one,
-        "model.safetensors.index.json: not valid JSON: `a` appears twice at line 1 column 59",
+        "model.safetensors.index.json: not valid JSON: the key `a` appears twice: leave one of the two out at line 1 column 41",
     );
     for name in ["", ".", "/etc/1.safetensors", "x/../1.safetensors"] {
         let index = format!(r#"{{"weight_map": {{"a": "{name}"}}}}"#);

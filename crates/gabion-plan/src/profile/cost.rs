@@ -59,7 +59,12 @@ fn bytes_of(dtype: DType, elements: u64) -> u64 {
     blocks.saturating_mul(dtype.block_bytes() as u64)
 }
 
-/// What step `step` costs with these sizes.
+/// Sizes may be anything that a user names.
+fn product(factors: &[u64]) -> u64 {
+    factors.iter().copied().fold(1, u64::saturating_mul)
+}
+
+/// What step `step` costs with these sizes; counts that overflow stay at the largest.
 pub fn step_cost(plan: &Plan, step: &Step, sizes: &Bindings) -> StepCost {
     let of = Sizes { plan, sizes };
     let most = |views: &[View]| views.iter().map(|v| of.numel(v)).max().unwrap_or(0);
@@ -68,12 +73,12 @@ pub fn step_cost(plan: &Plan, step: &Step, sizes: &Bindings) -> StepCost {
         Kernel::Matmul(matmul) => return matmul_cost(&of, step, matmul),
         Kernel::BatchMatmul(_) => {
             let inner = step.reads.first().and_then(|a| a.shape.last());
-            2 * made * inner.map_or(1, |d| of.dim(d))
+            product(&[2, made, inner.map_or(1, |d| of.dim(d))])
         }
         // Scores and their use: twice two operations for each query, key and element of a head.
         Kernel::Attention(_) => {
             let keys = step.reads.get(1).and_then(|k| k.shape.iter().rev().nth(2));
-            4 * made * keys.map_or(1, |d| of.dim(d))
+            product(&[4, made, keys.map_or(1, |d| of.dim(d))])
         }
         Kernel::Copy
         | Kernel::Convert
@@ -92,12 +97,15 @@ pub fn step_cost(plan: &Plan, step: &Step, sizes: &Bindings) -> StepCost {
         | Kernel::Norm(_)
         | Kernel::Rope { .. } => made.max(read),
     };
-    let all = |views: &[View]| views.iter().map(|v| of.bytes(v)).sum();
+    let all = |views: &[View]| {
+        let bytes = views.iter().map(|v| of.bytes(v));
+        bytes.fold(0, u64::saturating_add)
+    };
     let (read, written): (u64, u64) = (all(&step.reads), all(&step.writes));
     let (read, written) = match &step.kernel {
         // Only the rows that are looked up are read, and only the new rows of a cache are written.
         Kernel::Gather { .. } | Kernel::GatherElements { .. } => {
-            (written + all(&step.reads[1..]), written)
+            (written.saturating_add(all(&step.reads[1..])), written)
         }
         Kernel::CacheAppend { .. } => (read, all(&step.reads[..1])),
         _ => (read, written),
@@ -131,7 +139,7 @@ fn matmul_cost(of: &Sizes<'_>, step: &Step, matmul: &Matmul) -> StepCost {
         .sum();
     let written_to = |view: &View| step.writes.iter().any(|w| w.source == view.source);
     let others = step.reads.iter().filter(|view| !written_to(view));
-    read += others.map(|view| of.bytes(view)).sum::<u64>();
+    read = others.fold(read, |sum, view| sum.saturating_add(of.bytes(view)));
     let mut written = 0;
     for (segment, output) in weight.segments.iter().zip(&matmul.outputs) {
         let glu = |e: &Epilogue| matches!(e, Epilogue::Glu { .. });
@@ -141,10 +149,10 @@ fn matmul_cost(of: &Sizes<'_>, step: &Step, matmul: &Matmul) -> StepCost {
             } else {
                 1
             };
-        written += rows * columns as u64 * 4;
+        written = u64::saturating_add(written, product(&[rows, columns as u64, 4]));
     }
     StepCost {
-        flops: 2 * rows * n * k,
+        flops: product(&[2, rows, n, k]),
         read,
         written,
     }

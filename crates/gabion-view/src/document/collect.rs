@@ -9,7 +9,7 @@ use gabion_plan::Plan;
 use rustc_hash::FxHashMap;
 
 use super::cost::op_cost;
-use super::tree::{GroupId, TreeBuilder};
+use super::tree::TreeBuilder;
 use super::{
     BoxId, Document, FIRST_OUTPUT, Key, Kind, Operand, Port, Sizes, Source, Stage, StageKind,
     StageText, ViewBox,
@@ -177,28 +177,14 @@ impl Collector {
 
     fn output(&mut self, graph: &Graph, at: usize, name: &str) -> ViewBox {
         let value = graph.outputs()[at].value;
-        let ty = graph.value_type(value);
+        let key = Key(FIRST_OUTPUT + at as u32);
         ViewBox {
-            key: Key(FIRST_OUTPUT + at as u32),
-            stages: 0..0,
-            kind: Kind::Output,
-            op: self.words.get("output"),
-            name: self.words.get(name),
-            group: GroupId::ROOT,
             operands: vec![Operand {
                 key: Key(value.node.index() as u32),
                 result: value.result,
             }],
-            results: vec![Port {
-                ty: self.words.get(&ty.to_string()),
-                bytes: self.sizes.bytes(ty),
-            }],
-            attrs: Vec::new(),
-            flops: 0,
-            bytes: 0,
-            origins: vec![Key(FIRST_OUTPUT + at as u32)],
-            loc: None,
-            floating: false,
+            origins: vec![key],
+            ..self.blank(key, Kind::Output, "output", name, graph.value_type(value))
         }
     }
 

@@ -1,7 +1,7 @@
-//! What operators and kernels cost: floating-point operations, and bytes read and written if nothing is in a cache.
+//! What operators cost: floating-point operations, and bytes read and written if nothing is in a cache. Steps of a plan have
+//! their costs from [`gabion_plan::profile::step_cost`].
 
 use gabion_ir::{Graph, NodeId, Op};
-use gabion_plan::{Kernel, Plan, Step};
 
 use super::Sizes;
 
@@ -53,63 +53,4 @@ pub(super) fn op_cost(graph: &Graph, id: NodeId, sizes: &Sizes) -> Cost {
         flops,
         bytes: read.saturating_add(written),
     }
-}
-
-/// A step of a plan.
-pub(super) fn step_cost(plan: &Plan, step: &Step, sizes: &Sizes) -> Cost {
-    let bytes_of = |view: &gabion_plan::View| {
-        let ty = gabion_tensor::TensorType::new(plan.dtype(view), view.shape.clone());
-        sizes.bytes(&ty)
-    };
-    let views = step.reads.iter().chain(&step.writes);
-    let mut bytes: u64 = views.map(bytes_of).sum();
-    let elements = |views: &[gabion_plan::View]| -> u64 {
-        views
-            .iter()
-            .map(|view| sizes.numel(&view.shape))
-            .max()
-            .unwrap_or(0)
-    };
-    let (read, made) = (elements(&step.reads), elements(&step.writes));
-    let flops = match &step.kernel {
-        Kernel::Matmul(matmul) => {
-            let weight = plan.weight(matmul.weight);
-            for part in &weight.parts {
-                let share = part.rows.len() as u64;
-                let stored = sizes.bytes(&part.stored);
-                let rows = part.stored.shape.first().map_or(1, |d| sizes.dim(d)).max(1);
-                bytes = bytes.saturating_add(stored / rows * share.min(rows));
-            }
-            let rows = step.reads.first().map_or(1, |x| {
-                let leading = x.shape.iter().rev().skip(1).map(|d| sizes.dim(d));
-                leading.fold(1, u64::saturating_mul)
-            });
-            2 * rows * weight.rows() as u64 * weight.row_elements() as u64
-        }
-        Kernel::BatchMatmul(_) => {
-            let inner = step.reads.first().and_then(|a| a.shape.last());
-            2 * made * inner.map_or(1, |d| sizes.dim(d))
-        }
-        Kernel::Attention(_) => {
-            let keys = step.reads.get(1).and_then(|k| k.shape.iter().rev().nth(2));
-            4 * made * keys.map_or(1, |d| sizes.dim(d))
-        }
-        Kernel::Copy
-        | Kernel::Convert
-        | Kernel::Range { .. }
-        | Kernel::Fill { .. }
-        | Kernel::Gather { .. }
-        | Kernel::GatherElements { .. }
-        | Kernel::CacheAppend { .. }
-        | Kernel::Scatter { .. } => 0,
-        Kernel::Map(program) => made.saturating_mul(program.instrs.len().max(1) as u64),
-        Kernel::Reduce { .. }
-        | Kernel::ArgReduce { .. }
-        | Kernel::TopK { .. }
-        | Kernel::CumSum { .. }
-        | Kernel::Softmax { .. }
-        | Kernel::Norm(_)
-        | Kernel::Rope { .. } => made.max(read),
-    };
-    Cost { flops, bytes }
 }

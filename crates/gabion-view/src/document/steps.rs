@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use gabion_lower::PlanOrigins;
+use gabion_plan::profile::step_cost;
 use gabion_plan::{BufferId, Kernel, Place, Plan, Source as ViewSource, View, WeightId};
 use gabion_tensor::TensorType;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::collect::{Collector, keys};
-use super::cost::step_cost;
 use super::tree::GroupId;
 use super::{
     BoxId, FIRST_OUTPUT, FIRST_PLAN_INPUT, FIRST_PLAN_WEIGHT, FIRST_STEP, Key, Kind, Operand, Port,
@@ -50,42 +50,7 @@ impl Collector {
             boxes.push(self.blank(key, Kind::Input, "input", &input.name, &input.ty));
             writers.of.insert(input.buffer, Operand { key, result: 0 });
         }
-        let mut used: FxHashMap<WeightId, String> = FxHashMap::default();
-        for step in &plan.steps {
-            for id in weights_of(plan, step) {
-                used.entry(id).or_insert_with(|| step.scope.clone());
-            }
-        }
-        // Weights come right before the first step that reads them, as in graphs: groups are met in the order of the steps.
-        let mut waiting = Vec::with_capacity(plan.weights.len());
-        for (at, weight) in plan.weights.iter().enumerate() {
-            let key = Key(FIRST_PLAN_WEIGHT + at as u32);
-            let mut new = self.blank(key, Kind::Weight, "weight", &weight.name, &weight.ty);
-            if let Some(scope) = used.get(&WeightId(at as u32)) {
-                new.group = self.tree.group(scope);
-            }
-            let stored = weight
-                .parts
-                .iter()
-                .map(|part| self.sizes.bytes(&part.stored));
-            new.bytes = stored.sum();
-            new.floating = true;
-            new.origins = keys(origins.weight(WeightId(at as u32)));
-            new.attrs = vec![
-                (
-                    self.words.get("parts"),
-                    self.words.get(&weight.parts.len().to_string()),
-                ),
-                (
-                    self.words.get("layout"),
-                    self.words.get(match weight.layout {
-                        gabion_plan::Layout::Tiles => "tiles",
-                        gabion_plan::Layout::Dense => "dense",
-                    }),
-                ),
-            ];
-            waiting.push(Some(new));
-        }
+        let mut waiting = self.plan_weights(plan, origins);
         for number in 0..plan.steps.len() {
             let mut new = self.step(plan, number, &mut writers);
             let mut from = origins.step(number).clone();
@@ -116,7 +81,53 @@ impl Collector {
         self.push_stage(stage, boxes);
     }
 
-    fn blank(&mut self, key: Key, kind: Kind, op: &str, name: &str, ty: &TensorType) -> ViewBox {
+    /// The weights, each in the module of the first step that reads it. They come right before that step, as in graphs: groups
+    /// are met in the order of the steps.
+    fn plan_weights(&mut self, plan: &Plan, origins: &PlanOrigins) -> Vec<Option<ViewBox>> {
+        let mut used: FxHashMap<WeightId, &str> = FxHashMap::default();
+        for step in &plan.steps {
+            for id in weights_of(plan, step) {
+                used.entry(id).or_insert(&step.scope);
+            }
+        }
+        let mut weights = Vec::with_capacity(plan.weights.len());
+        for (at, weight) in plan.weights.iter().enumerate() {
+            let id = WeightId(at as u32);
+            let key = Key(FIRST_PLAN_WEIGHT + id.0);
+            let mut new = self.blank(key, Kind::Weight, "weight", &weight.name, &weight.ty);
+            if let Some(scope) = used.get(&id) {
+                new.group = self.tree.group(scope);
+            }
+            let stored = weight
+                .parts
+                .iter()
+                .map(|part| self.sizes.bytes(&part.stored));
+            new.bytes = stored.sum();
+            new.floating = true;
+            new.origins = keys(origins.weight(id));
+            let layout = match weight.layout {
+                gabion_plan::Layout::Tiles => "tiles",
+                gabion_plan::Layout::Dense => "dense",
+            };
+            let parts = weight.parts.len().to_string();
+            let attrs = [("parts", parts.as_str()), ("layout", layout)];
+            new.attrs = attrs
+                .map(|(name, value)| (self.words.get(name), self.words.get(value)))
+                .to_vec();
+            weights.push(Some(new));
+        }
+        weights
+    }
+
+    /// A box of one result at the top, which reads nothing and costs nothing.
+    pub(super) fn blank(
+        &mut self,
+        key: Key,
+        kind: Kind,
+        op: &str,
+        name: &str,
+        ty: &TensorType,
+    ) -> ViewBox {
         ViewBox {
             key,
             stages: 0..0,
@@ -177,7 +188,7 @@ impl Collector {
             .iter()
             .map(|id| format!("%{}", plan.buffer(*id).name))
             .collect();
-        let cost = step_cost(plan, step, &self.sizes);
+        let cost = step_cost(plan, step, self.sizes.bindings());
         let mut attrs = vec![(self.words.get("step"), self.words.get(&number.to_string()))];
         if let Ok(Value::Object(object)) = serde_json::to_value(&step.kernel)
             && let Some(Value::Object(fields)) = object.values().next()
@@ -197,7 +208,7 @@ impl Collector {
             results,
             attrs,
             flops: cost.flops,
-            bytes: cost.bytes,
+            bytes: cost.bytes(),
             origins: Vec::new(),
             loc: None,
             floating: false,

@@ -191,17 +191,8 @@ mod tests {
     /// Words can be read on everything they stand on: 4.5 to 1 is what the guidelines ask for.
     #[test]
     fn words_can_be_read() {
-        let kinds = [
-            Kind::Input,
-            Kind::Output,
-            Kind::Weight,
-            Kind::Constant,
-            Kind::Movement,
-            Kind::Op,
-            Kind::Step,
-        ];
         for theme in [Theme::Light, Theme::Dark] {
-            let boxes = kinds.iter().map(|kind| theme.kind(*kind));
+            let boxes = Kind::ALL.iter().map(|kind| theme.kind(*kind));
             let heat = (0..=20).map(|share| theme.heat(share as f32 / 20.0));
             for paint in boxes.chain(heat).chain([theme.group()]) {
                 let ratio = contrast(paint.fill, paint.text);

@@ -4,10 +4,10 @@
 use gabion_plan::{Arrangement, PartSource, Place, Plan, PlanWeight};
 use gabion_tensor::{Dim, HostTensor};
 
-use super::colour::{bytes, count, time};
+use super::colour::{Cost, bytes, count, time};
 use super::trail::item_name;
 use super::{Look, ledger};
-use crate::document::{BoxId, FIRST_PLAN_WEIGHT, Kind, StageKind};
+use crate::document::{BoxId, Document, FIRST_PLAN_WEIGHT, GroupId, Kind, StageKind};
 use crate::place::Item;
 
 /// Where a row leads.
@@ -70,6 +70,56 @@ fn link(label: impl Into<String>, value: impl Into<String>, to: Link) -> Row {
     }
 }
 
+/// Operations and bytes, `more`, and the time if it was measured.
+fn cost_rows(cost: Cost, more: Option<Row>) -> Vec<Row> {
+    let mut rows = vec![
+        row("operations", count(cost.flops as f64)),
+        row("bytes", bytes(cost.bytes as f64)),
+    ];
+    rows.extend(more);
+    if cost.time > 0.0 {
+        rows.push(row("measured", time(cost.time)));
+    }
+    rows
+}
+
+/// What a box is, wherever it is looked at from.
+fn about(document: &Document, id: BoxId) -> Vec<Row> {
+    let it = document.get(id);
+    let mut rows = vec![row(it.kind.word(), &*it.op)];
+    if !it.name.is_empty() {
+        rows.push(row("name", &*it.name));
+    }
+    if it.group != GroupId::ROOT {
+        let group = Item::Group(it.group);
+        rows.push(link("in", item_name(document, group), Link::Item(group)));
+    }
+    for (at, port) in it.results.iter().enumerate() {
+        let label = match it.results.len() {
+            1 => "type".to_owned(),
+            _ => format!("result {at}"),
+        };
+        let text = format!("{}  {}", port.ty, bytes(port.bytes as f64));
+        rows.push(row(&label, text));
+    }
+    if let Some(loc) = &it.loc {
+        rows.push(row("built at", &**loc));
+    }
+    rows
+}
+
+fn read_rows(document: &Document, stage: usize, here: BoxId) -> Vec<Row> {
+    let operands = document.operands(stage, here).enumerate();
+    let read = operands.map(|(at, (operand, result))| {
+        let port = document.get(operand).results.get(result as usize);
+        let ty = port.map_or("", |port| &*port.ty);
+        let item = Item::Box(operand);
+        let text = format!("{}  {ty}", item_name(document, item));
+        link(at.to_string(), text, Link::Item(item))
+    });
+    read.collect()
+}
+
 impl Look<'_> {
     /// What the details say of the selection; of the whole stage if nothing is selected.
     pub fn details(&mut self) -> Vec<Section> {
@@ -105,29 +155,13 @@ impl Look<'_> {
             rows.push(row("rewrites", at.rewrites.to_string()));
             rows.push(row("took", time(at.time_us as f64)));
         }
-        let kinds = [
-            Kind::Input,
-            Kind::Output,
-            Kind::Weight,
-            Kind::Constant,
-            Kind::Op,
-            Kind::Movement,
-            Kind::Step,
-        ];
-        let contents = kinds
+        let contents = Kind::ALL
             .iter()
             .map(|kind| (kind, of_kind(*kind)))
             .filter(|(_, n)| *n > 0);
         let contents = contents
             .map(|(kind, n)| row(kind.word(), n.to_string()))
             .collect();
-        let mut costs = vec![
-            row("operations", count(total.flops as f64)),
-            row("bytes", bytes(total.bytes as f64)),
-        ];
-        if total.time > 0.0 {
-            costs.push(row("measured", time(total.time)));
-        }
         let sizes = document.sizes.bindings().iter();
         let sizes = sizes
             .map(|(name, value)| row(&name.to_string(), value.to_string()))
@@ -140,7 +174,7 @@ impl Look<'_> {
             Section::new("Faults", faults.collect()),
             Section::new("Stage", rows),
             Section::new("Contents", contents),
-            Section::new("Costs", costs),
+            Section::new("Costs", cost_rows(total, None)),
             Section::new("Counted with", sizes),
         ]
     }
@@ -172,23 +206,16 @@ impl Look<'_> {
             .flat_map(|id| &document.get(*id).results)
             .map(|port| port.bytes)
             .sum();
-        let mut costs = vec![
-            row("operations", count(cost.flops as f64)),
-            row("bytes", bytes(cost.bytes as f64)),
-            row("weights", bytes(weight_bytes as f64)),
-        ];
-        if cost.time > 0.0 {
-            costs.push(row("measured", time(cost.time)));
-        }
+        let weights = row("weights", bytes(weight_bytes as f64));
         let around = match id {
-            crate::document::GroupId::ROOT => Vec::new(),
+            GroupId::ROOT => Vec::new(),
             _ => vec![link(
                 "in",
                 item_name(document, Item::Group(group.parent)),
                 Link::Item(Item::Group(group.parent)),
             )],
         };
-        let present = |id: &&crate::document::GroupId| {
+        let present = |id: &&GroupId| {
             boxes.iter().any(|it| {
                 document
                     .tree
@@ -202,7 +229,7 @@ impl Look<'_> {
         });
         vec![
             Section::new("Group", rows),
-            Section::new("Costs", costs),
+            Section::new("Costs", cost_rows(cost, Some(weights))),
             Section::new("Around", around),
             Section::new("Inside", inner.collect()),
         ]
@@ -211,101 +238,70 @@ impl Look<'_> {
     fn box_details(&mut self, id: BoxId) -> Vec<Section> {
         let (stage, document) = (self.stage(), self.document());
         let it = document.get(id);
-        let mut what = vec![row(it.kind.word(), &*it.op)];
-        if !it.name.is_empty() {
-            what.push(row("name", &*it.name));
-        }
-        if it.group != crate::document::GroupId::ROOT {
-            let group = Item::Group(it.group);
-            what.push(link("in", item_name(document, group), Link::Item(group)));
-        }
-        for (at, port) in it.results.iter().enumerate() {
-            let label = if it.results.len() == 1 {
-                "type".to_owned()
-            } else {
-                format!("result {at}")
-            };
-            what.push(row(
-                &label,
-                format!("{}  {}", port.ty, bytes(port.bytes as f64)),
-            ));
-        }
-        if let Some(loc) = &it.loc {
-            what.push(row("built at", &**loc));
-        }
-        let faults = document
-            .faults
-            .iter()
-            .filter(|(at, _)| *at == Some(id))
-            .map(|(_, what)| row("fault", what.as_str()));
-        let attrs = it
-            .attrs
-            .iter()
-            .map(|(name, value)| row(name, &**value))
+        let faults = document.faults.iter().filter(|(at, _)| *at == Some(id));
+        let faults = faults
+            .map(|(_, what)| row("fault", what.as_str()))
             .collect();
-        let mut costs = Vec::new();
-        if it.flops > 0 || it.bytes > 0 {
-            costs.push(row("operations", count(it.flops as f64)));
-            costs.push(row("bytes", bytes(it.bytes as f64)));
-            costs.push(row(
-                "intensity",
-                format!(
-                    "{:.2} operations/byte",
-                    it.flops as f64 / it.bytes.max(1) as f64
-                ),
-            ));
-        }
-        if let Some(us) = self.timings().and_then(|timings| timings.of(it.key)) {
-            costs.push(row("measured", time(us)));
-        }
+        let attrs = it.attrs.iter().map(|(name, value)| row(name, &**value));
+        let attrs = attrs.collect();
+        let what = about(document, id);
         let here = match self.selection_at(stage) {
             Some(Item::Box(here)) => here,
             _ => {
                 return vec![
-                    Section::new("Faults", faults.collect()),
+                    Section::new("Faults", faults),
                     Section::new("Not at this stage", what),
                     Section::new("Attributes", attrs),
                     Section::new("At other stages", self.elsewhere(id)),
                 ];
             }
         };
-        let name = |id: BoxId| item_name(document, Item::Box(id));
-        let reads = document
-            .operands(stage, here)
-            .enumerate()
-            .map(|(at, (operand, result))| {
-                let ty = document
-                    .get(operand)
-                    .results
-                    .get(result as usize)
-                    .map_or("", |port| &*port.ty);
-                link(
-                    at.to_string(),
-                    format!("{}  {ty}", name(operand)),
-                    Link::Item(Item::Box(operand)),
-                )
-            });
-        let users = self.users(stage);
-        let mut users: Vec<BoxId> = users.of(here).to_vec();
-        users.dedup();
-        let used = users.iter().enumerate();
-        let used =
-            used.map(|(at, user)| link(at.to_string(), name(*user), Link::Item(Item::Box(*user))));
         let notes = ledger::entries_of(document, id);
         let notes = notes.into_iter().map(|at| {
             let entry = &document.ledger.entries()[at];
             link(entry.pass, entry.candidate.as_str(), Link::Ledger(at))
         });
         vec![
-            Section::new("Faults", faults.collect()),
+            Section::new("Faults", faults),
             Section::new("Box", what),
             Section::new("Attributes", attrs),
-            Section::new("Costs", costs),
-            Section::new("Reads", reads.collect()),
-            Section::new("Is read by", used.collect()),
+            Section::new("Costs", self.box_costs(id)),
+            Section::new("Reads", read_rows(document, stage, here)),
+            Section::new("Is read by", self.user_rows(stage, here)),
             Section::new("At other stages", self.elsewhere(id)),
             Section::new("Ledger", notes.collect()),
         ]
+    }
+
+    fn box_costs(&self, id: BoxId) -> Vec<Row> {
+        let it = self.document().get(id);
+        let mut rows = Vec::new();
+        if it.flops > 0 || it.bytes > 0 {
+            let cost = Cost {
+                flops: it.flops,
+                bytes: it.bytes,
+                ..Cost::default()
+            };
+            let intensity = it.flops as f64 / it.bytes.max(1) as f64;
+            let intensity = row("intensity", format!("{intensity:.2} operations/byte"));
+            rows = cost_rows(cost, Some(intensity));
+        }
+        if let Some(us) = self.timings().and_then(|timings| timings.of(it.key)) {
+            rows.push(row("measured", time(us)));
+        }
+        rows
+    }
+
+    fn user_rows(&mut self, stage: usize, here: BoxId) -> Vec<Row> {
+        let document = self.document();
+        let users = self.users(stage);
+        let mut users: Vec<BoxId> = users.of(here).to_vec();
+        users.dedup();
+        let user = |(at, user): (usize, BoxId)| {
+            let item = Item::Box(user);
+            link(at.to_string(), item_name(document, item), Link::Item(item))
+        };
+        users.into_iter().enumerate().map(user).collect()
     }
 
     /// Where a box came from and what became of it: the nearest stages at which others were made from the same.

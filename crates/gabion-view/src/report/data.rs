@@ -66,17 +66,6 @@ struct Run<'d> {
     step_ns: &'d [u64],
 }
 
-/// The kinds in the order in which the page numbers them.
-const KINDS: [Kind; 7] = [
-    Kind::Input,
-    Kind::Output,
-    Kind::Weight,
-    Kind::Constant,
-    Kind::Movement,
-    Kind::Op,
-    Kind::Step,
-];
-
 /// Boxes, field by field. Lists are a count for each box, and all their members one after another.
 #[derive(Default, Serialize)]
 struct Boxes {
@@ -158,7 +147,7 @@ impl<'d> Data<'d> {
             sizes: bindings
                 .map(|(symbol, value)| (symbol.name(), value))
                 .collect(),
-            kinds: KINDS.map(Kind::word),
+            kinds: Kind::ALL.map(Kind::word),
             boxes,
             groups,
             stages: stages(document, texts),
@@ -189,7 +178,7 @@ impl Boxes {
             data.key.push(keys[&it.key]);
             data.start.push(it.stages.start);
             data.end.push(it.stages.end);
-            let kind = KINDS.iter().position(|kind| *kind == it.kind);
+            let kind = Kind::ALL.iter().position(|kind| *kind == it.kind);
             data.kind.push(kind.unwrap_or(0) as u8);
             data.op.push(words.get(&it.op));
             data.name.push(words.get(&it.name));

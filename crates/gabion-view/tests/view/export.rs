@@ -2,22 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use gabion_cpu::cpu_target;
-use gabion_lower::{LowerOptions, lower};
 use gabion_view::export::{dot, json, model_explorer, svg};
 use gabion_view::look::{Command, Look, Pane};
 use gabion_view::{Document, Sizes};
 
-use crate::samples::{layered, three_linears};
-
-fn recorded(graph: &gabion_ir::Graph) -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let lowered = lower(graph, &cpu_target(), &options).expect("it lowers");
-    Document::of_lowered(graph, &lowered, &Sizes::default())
-}
+use crate::samples::{layered, recorded, three_linears};
 
 #[test]
 fn dot_of_three_linears() {

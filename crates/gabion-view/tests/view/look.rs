@@ -1,7 +1,5 @@
 //! The state of a viewer: what commands, searches and clicks make of it.
 
-use gabion_cpu::cpu_target;
-use gabion_lower::{LowerOptions, lower};
 use gabion_view::document::{Change, GroupId, Kind};
 use gabion_view::look::{
     ColourBy, Command, Cone, Hidden, Look, Pane, Theme, Timings, Wanted, item_name,
@@ -9,16 +7,7 @@ use gabion_view::look::{
 use gabion_view::place::{Direction, Item};
 use gabion_view::{Document, Sizes};
 
-use crate::samples::{layered, three_linears};
-
-fn recorded(graph: &gabion_ir::Graph) -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let lowered = lower(graph, &cpu_target(), &options).expect("it lowers");
-    Document::of_lowered(graph, &lowered, &Sizes::default())
-}
+use crate::samples::{layered, recorded, three_linears};
 
 /// What is visible, by names, with what is said of it.
 fn visible(look: &mut Look<'_>) -> String {

@@ -2,6 +2,8 @@
 
 mod big;
 mod export;
+#[path = "../graphs/mod.rs"]
+mod graphs;
 mod look;
 mod provenance;
 mod samples;

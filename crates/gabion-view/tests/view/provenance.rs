@@ -1,20 +1,12 @@
 //! From a fused step to what it was made from, and back.
 
-use gabion_cpu::cpu_target;
-use gabion_lower::{LowerOptions, lower};
+use gabion_view::Document;
 use gabion_view::document::{BoxId, Kind};
-use gabion_view::{Document, Sizes};
 
-use crate::samples::three_linears;
+use crate::samples::{recorded, three_linears};
 
 fn document() -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let graph = three_linears();
-    let lowered = lower(&graph, &cpu_target(), &options).expect("it lowers");
-    Document::of_lowered(&graph, &lowered, &Sizes::default())
+    recorded(&three_linears())
 }
 
 fn of_kind(document: &Document, stage: usize, kind: Kind) -> Vec<BoxId> {

@@ -1,21 +1,10 @@
 //! What is visible, and where.
 
-use gabion_cpu::cpu_target;
-use gabion_lower::{LowerOptions, lower};
+use gabion_view::Document;
 use gabion_view::document::{Change, GroupId, Kind, StageKind};
 use gabion_view::place::{Direction, Item, Open, Placement, Scene, default_size, labels, place};
-use gabion_view::{Document, Sizes};
 
-use crate::samples::{layered, three_linears};
-
-fn recorded(graph: &gabion_ir::Graph) -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let lowered = lower(graph, &cpu_target(), &options).expect("it lowers");
-    Document::of_lowered(graph, &lowered, &Sizes::default())
-}
+use crate::samples::{layered, recorded, three_linears};
 
 fn all_open(document: &Document) -> Open {
     (0..document.tree.groups.len() as u32)

@@ -1,67 +1,29 @@
 //! A viewer in egui's test harness.
 
 use egui_kittest::{Harness, TestRenderer};
-use gabion_cpu::cpu_target;
-use gabion_ir::{Builder, Graph};
-use gabion_lower::{LowerOptions, lower};
-use gabion_tensor::TensorType;
+use gabion_ir::Graph;
+use gabion_view::Document;
 use gabion_view::look::{Pane, Theme};
 use gabion_view::place::Item;
 use gabion_view::window::raster::Raster;
 use gabion_view::window::{Options, Viewer};
-use gabion_view::{Document, Sizes};
+
+pub(crate) use crate::graphs::recorded;
+use crate::graphs::{layers_of, linears};
 
 /// Frames after which everything that follows from an event has happened.
 pub(crate) const SETTLED: usize = 6;
 
-pub(crate) fn ty(text: &str) -> TensorType {
-    text.parse().expect("a type")
-}
-
-/// q, k, v as three products of one module, and what attention begins with.
+/// q, k, v as three products.
 pub(crate) fn three_linears() -> Graph {
-    let b = Builder::new("three_linears");
-    let x = b.input("x", ty("f32[tokens, 64]"));
-    let mut parts = Vec::new();
-    for (name, rows) in [("q", 64), ("k", 32), ("v", 32)] {
-        let _scope = b.scope("self_attn");
-        let weight = b.weight(
-            &format!("self_attn.{name}_proj.weight"),
-            ty(&format!("f32[{rows}, 64]")),
-        );
-        parts.push(x.matmul_t(weight).named(name));
-    }
-    for (name, part) in ["q", "k", "v"].into_iter().zip(parts) {
-        b.output(name, part);
-    }
-    b.finish().expect("a graph")
+    linears("three_linears")
 }
 
-/// Layers with residuals.
+/// Layers in two parts that take turns.
 pub(crate) fn layered(layers: usize, width: usize) -> Graph {
-    let b = Builder::new("layered");
-    let mut x = b.input("x", ty("f32[tokens, 8]"));
-    for layer in 0..layers {
-        let _layer = b.scope(&format!("layers.{layer}"));
-        let mut y = x;
-        for at in 0..width {
-            let _part = b.scope(if at % 2 == 0 { "gate" } else { "up" });
-            let weight = b.weight(&format!("layers.{layer}.w{at}"), ty("f32[8, 8]"));
-            y = y.matmul_t(weight).relu();
-        }
-        x = x + y;
-    }
-    b.output("y", x);
-    b.finish().expect("a graph")
-}
-
-pub(crate) fn recorded(graph: &Graph) -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let lowered = lower(graph, &cpu_target(), &options).expect("it lowers");
-    Document::of_lowered(graph, &lowered, &Sizes::default())
+    layers_of(layers, width, |at| {
+        if at.is_multiple_of(2) { "gate" } else { "up" }.to_owned()
+    })
 }
 
 /// The crate's rasteriser behind the harness.

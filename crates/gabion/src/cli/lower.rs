@@ -2,7 +2,7 @@
 
 mod dump;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use gabion::cpu::cpu_target;
@@ -175,7 +175,7 @@ impl Stage {
 
 /// The graph of a model (the first `layers` layers) or of a file, with the path of the model.
 pub(crate) fn graph_of(
-    source: &OsString,
+    source: &OsStr,
     layers: Option<usize>,
     out: &Output,
 ) -> anyhow::Result<(Graph, Option<PathBuf>)> {

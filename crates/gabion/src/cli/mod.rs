@@ -14,7 +14,7 @@ mod fetch;
 mod fmt;
 mod generate;
 mod graph_file;
-mod json_text;
+mod looked_at;
 mod lower;
 mod model_arg;
 mod output;

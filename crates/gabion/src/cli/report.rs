@@ -1,25 +1,23 @@
 //! `gabion report`: one HTML file that shows a graph, what each pass made of it, and its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use gabion::CheckpointWeights;
-use gabion::checkpoint::{Checkpoint, ModelFiles, write_bytes};
-use gabion::cpu::cpu_target;
+use gabion::checkpoint::{ModelFiles, write_bytes};
 use gabion::ir::Graph;
-use gabion::ir::verify::VerifyErrors;
-use gabion::lower::{LowerOptions, lower, lower_graph};
 use gabion::plan::profile::ProfileOptions;
 use gabion::tensor::{Bindings, Dim, HostTensor, Symbol};
+use gabion::{CheckpointWeights, Compiled};
 use gabion_view::report::{ReportOptions, report};
 use gabion_view::{Document, Sizes};
 use serde_json::json;
 
+use super::Done;
 use super::engine_args::EngineArgs;
 use super::error::CliError;
+use super::looked_at::LookedAt;
 use super::output::Output;
-use super::{Done, graph_file, lower as lower_command, model_arg};
 
 /// What a symbol is where nothing else is said.
 const SIZE: i64 = 128;
@@ -55,15 +53,12 @@ fn size(word: &str) -> Result<(String, i64), String> {
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let progress = out.spinner("lowering");
-    let (graph, model, faults) = graph_of(args, out)?;
-    let sizes = sizes(&graph, args)?;
-    let document = document(&graph, faults.as_ref(), &sizes);
+    let looked_at = LookedAt::open(&args.source, out)?;
+    let sizes = sizes(&looked_at.graph, args)?;
+    let document = looked_at.document(&sizes, out);
     drop(progress);
-    for (_, fault) in &document.faults {
-        out.warn(format_args!("@{}: {fault}", graph.name));
-    }
     let options = match args.run && document.plan().is_some() {
-        true => measured(args, &graph, model.as_deref(), &document, out)?,
+        true => measured(args, &looked_at, &document.sizes, out)?,
         false => ReportOptions::default(),
     };
     let progress = out.spinner("writing");
@@ -72,23 +67,6 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     drop(progress);
     describe(args, &document, &options, page.len(), out)?;
     Ok(document.faults.is_empty())
-}
-
-/// A graph, where its model is if it is one, and what is wrong with it.
-type Source = (Graph, Option<PathBuf>, Option<VerifyErrors>);
-
-/// What is no graph is an error; what does not verify can be looked at.
-fn graph_of(args: &Args, out: &Output) -> anyhow::Result<Source> {
-    let path = Path::new(&args.source);
-    let is_text = path == Path::new("-") || (path.is_file() && !model_arg::is_model(path));
-    if !is_text {
-        let (graph, model) = lower_command::graph_of(&args.source, None, out)?;
-        return Ok((graph, model, None));
-    }
-    let graph = Graph::parse(&graph_file::read_text(path)?)
-        .map_err(|errors| errors.with_file(path.display().to_string()))?;
-    let faults = gabion::ir::verify::verify(&graph).err();
-    Ok((graph, None, faults))
 }
 
 /// The values of symbols that were asked for.
@@ -116,42 +94,19 @@ fn sizes(graph: &Graph, args: &Args) -> anyhow::Result<Sizes> {
     Ok(Sizes::new(bindings, SIZE))
 }
 
-/// The graph at every stage, as far as lowering comes; why it comes no further is a fault.
-fn document(graph: &Graph, faults: Option<&VerifyErrors>, sizes: &Sizes) -> Document {
-    if let Some(errors) = faults {
-        let mut document = Document::of_graph(graph, sizes);
-        document.mark(errors);
-        return document;
-    }
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let failed = match lower(graph, &cpu_target(), &options) {
-        Ok(lowered) => return Document::of_lowered(graph, &lowered, sizes),
-        Err(error) => error.to_string(),
-    };
-    let mut document = match lower_graph(graph, &cpu_target(), &options) {
-        Ok(lowered) => Document::of_lowered(graph, &lowered, sizes),
-        Err(_) => Document::of_graph(graph, sizes),
-    };
-    document.faults.push((None, failed));
-    document
-}
-
 /// Runs that are measured; the fastest time of each step counts.
 const RUNS: usize = 3;
 
 /// How long each step takes, with the sizes that costs are counted with.
 fn measured(
     args: &Args,
-    graph: &Graph,
-    model: Option<&Path>,
-    document: &Document,
+    looked_at: &LookedAt,
+    sizes: &Sizes,
     out: &Output,
 ) -> anyhow::Result<ReportOptions> {
+    let graph = &looked_at.graph;
     let weights = graph.weights().len();
-    if model.is_none() && weights > 0 {
+    if looked_at.model.is_none() && weights > 0 {
         let problem = format!(
             "the graph reads {weights} weights and a text has none, so it cannot be run: leave out --run, or name the model"
         );
@@ -159,29 +114,34 @@ fn measured(
     }
     let engine = args.engine.engine()?;
     let _progress = out.spinner("running");
-    let checkpoint = match model {
-        Some(_) => None,
-        None => Some(Checkpoint::open_files::<PathBuf>(&[])?),
+    let compiled = match &looked_at.model {
+        Some(path) => {
+            let files = ModelFiles::open(path)?;
+            engine.compile(graph, &CheckpointWeights::new(files.checkpoint()))?
+        }
+        None => engine.compile(graph, &BTreeMap::<String, HostTensor>::new())?,
     };
-    let files = model.map(ModelFiles::open).transpose()?;
-    let checkpoint = files
-        .as_ref()
-        .map(ModelFiles::checkpoint)
-        .or(checkpoint.as_ref());
-    let Some(checkpoint) = checkpoint else {
-        return Ok(ReportOptions::default());
+    let bindings = sizes.bindings().iter();
+    let shown: Vec<String> = bindings.map(|(s, n)| format!("{s} = {n}")).collect();
+    let with = match shown.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", shown.join(", ")),
     };
-    let compiled = engine.compile(graph, &CheckpointWeights::new(checkpoint))?;
+    Ok(ReportOptions {
+        step_ns: step_times(&compiled, sizes)?,
+        run: format!("fastest of {RUNS} runs{with}"),
+    })
+}
+
+/// Nanoseconds of each step on zeros: the fastest of some runs, and 0 where a step took no time that was seen.
+fn step_times(compiled: &Compiled, sizes: &Sizes) -> anyhow::Result<Vec<u64>> {
     let plan = compiled.plan();
-    let sizes = &document.sizes;
     let mut inputs = Vec::new();
     for input in plan.inputs.iter().filter(|input| !input.donated) {
         let shape = input.ty.shape.iter().map(|dim| sizes.dim(dim) as usize);
         let shape: Vec<usize> = shape.collect();
-        inputs.push((
-            input.name.as_str(),
-            HostTensor::zeros(input.ty.dtype, &shape)?,
-        ));
+        let zeros = HostTensor::zeros(input.ty.dtype, &shape)?;
+        inputs.push((input.name.as_str(), zeros));
     }
     let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, t)| (*name, t)).collect();
     let mut session = compiled.session_with(sizes.bindings())?;
@@ -192,30 +152,14 @@ fn measured(
         session.run(&inputs)?;
     }
     let profile = session.take_profile().unwrap_or_default();
-    let mut step_ns = vec![u64::MAX; plan.steps.len()];
+    let mut fastest: Vec<Option<u64>> = vec![None; plan.steps.len()];
     for timing in (0..profile.runs.len()).flat_map(|run| profile.steps(run)) {
-        if let Some(ns) = step_ns.get_mut(timing.step) {
-            *ns = (*ns).min(u64::try_from(timing.wall.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(known) = fastest.get_mut(timing.step) {
+            let ns = u64::try_from(timing.wall.as_nanos()).unwrap_or(u64::MAX);
+            *known = Some(known.map_or(ns, |it| it.min(ns)));
         }
     }
-    // A step without a span took no time that was seen.
-    for ns in &mut step_ns {
-        *ns = if *ns == u64::MAX { 0 } else { *ns };
-    }
-    let shown: Vec<String> = sizes
-        .bindings()
-        .iter()
-        .map(|(s, n)| format!("{s} = {n}"))
-        .collect();
-    let with = if shown.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", shown.join(", "))
-    };
-    Ok(ReportOptions {
-        step_ns,
-        run: format!("fastest of {RUNS} runs{with}"),
-    })
+    Ok(fastest.into_iter().map(|ns| ns.unwrap_or(0)).collect())
 }
 
 fn describe(

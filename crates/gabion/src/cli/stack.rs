@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use gabion::Engine;
-use gabion::checkpoint::{Checkpoint, TensorInfo};
+use gabion::checkpoint::{Checkpoint, TensorInfo, parse_json};
 use gabion::ir::{Builder, Graph};
 use gabion::lower::{LowerOptions, lower};
 use gabion::nn::{
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::engine_args::EngineArgs;
 use super::error::CliError;
 use super::output::Output;
-use super::{Done, graph_file, json_text, run as graph_run, tensor_file};
+use super::{Done, graph_file, run as graph_run, tensor_file};
 
 /// Words of `gabion stack`.
 #[derive(clap::Args)]
@@ -190,7 +190,7 @@ fn refuse(args: &Args) -> Result<(), CliError> {
 fn layer(args: &Args, checkpoint: &Checkpoint) -> anyhow::Result<StackedLinear> {
     let file = args.config.display().to_string();
     let text = graph_file::read_text(&args.config)?;
-    let value = json_text::parse(&text).map_err(|error| CliError::in_file(&args.config, error))?;
+    let value = parse_json(&text).map_err(|error| CliError::in_file(&args.config, error))?;
     let mut config = StackedLinearConfig::from_json(&value, &file)?;
     config
         .check()

@@ -1,20 +1,16 @@
 //! `gabion view`: a graph, what each pass made of it, and its plan, in a window.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use gabion::checkpoint::ModelFiles;
-use gabion::cpu::cpu_target;
-use gabion::ir::Graph;
-use gabion::ir::verify::{VerifyErrors, verify};
-use gabion::lower::{LowerOptions, lower, lower_graph};
+use gabion_view::Sizes;
 use gabion_view::look::Theme;
 use gabion_view::window::{Loader, Options, WindowError, open};
-use gabion_view::{Document, Sizes};
 
+use super::Done;
 use super::error::CliError;
+use super::looked_at::LookedAt;
 use super::output::Output;
-use super::{Done, graph_file, lower as lower_command, model_arg};
 
 /// Words of `gabion view`.
 #[derive(clap::Args)]
@@ -42,14 +38,14 @@ enum ThemeWord {
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let progress = out.spinner("lowering");
-    let looked_at = looked_at(&args.source, out)?;
-    let document = document(&looked_at.graph, looked_at.faults.as_ref());
+    let looked_at = LookedAt::open(&args.source, out)?;
+    let document = looked_at.document(&Sizes::default(), out);
     drop(progress);
-    for (_, fault) in &document.faults {
-        out.warn(format_args!("@{}: {fault}", looked_at.graph.name));
-    }
-    let files = looked_at.files.as_ref();
+    // Without its files a model can be looked at, but for its weights.
+    let files = looked_at.model.as_deref();
+    let files = files.and_then(|path| ModelFiles::open(path).ok());
     let loader = files
+        .as_ref()
         .map(|files| -> Loader<'_> { Box::new(move |name| files.checkpoint().get(name).ok()) });
     let options = Options {
         stage: args.stage.clone(),
@@ -77,58 +73,4 @@ fn explained(error: WindowError, args: &Args) -> anyhow::Error {
         "{error}: `gabion report {instead} -o report.html` writes the same as a page for a browser"
     );
     CliError::Options(message).into()
-}
-
-/// What is looked at.
-struct LookedAt {
-    graph: Graph,
-    faults: Option<VerifyErrors>,
-    files: Option<ModelFiles>,
-}
-
-/// What is no graph is an error; what does not verify can be looked at.
-fn looked_at(source: &OsString, out: &Output) -> anyhow::Result<LookedAt> {
-    let path = Path::new(source);
-    let is_text = path == Path::new("-") || (path.is_file() && !model_arg::is_model(path));
-    if is_text {
-        let parsed = Graph::parse(&graph_file::read_text(path)?);
-        let graph = parsed.map_err(|errors| errors.with_file(path.display().to_string()))?;
-        let faults = verify(&graph).err();
-        return Ok(LookedAt {
-            graph,
-            faults,
-            files: None,
-        });
-    }
-    let (graph, path) = lower_command::graph_of(source, None, out)?;
-    let files = path.and_then(|path| ModelFiles::open(&path).ok());
-    Ok(LookedAt {
-        graph,
-        faults: None,
-        files,
-    })
-}
-
-/// The graph at every stage, as far as lowering comes; why it comes no further is a fault.
-fn document(graph: &Graph, faults: Option<&VerifyErrors>) -> Document {
-    let sizes = Sizes::default();
-    if let Some(errors) = faults {
-        let mut document = Document::of_graph(graph, &sizes);
-        document.mark(errors);
-        return document;
-    }
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let failed = match lower(graph, &cpu_target(), &options) {
-        Ok(lowered) => return Document::of_lowered(graph, &lowered, &sizes),
-        Err(error) => error.to_string(),
-    };
-    let mut document = match lower_graph(graph, &cpu_target(), &options) {
-        Ok(lowered) => Document::of_lowered(graph, &lowered, &sizes),
-        Err(_) => Document::of_graph(graph, &sizes),
-    };
-    document.faults.push((None, failed));
-    document
 }

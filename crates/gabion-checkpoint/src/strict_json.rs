@@ -6,11 +6,11 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The value of a text.
+/// The value of a JSON text (RFC 8259).
 ///
 /// # Errors
-/// The text is no JSON, or an object names a key twice; with the line and column.
-pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
+/// The text is no JSON, or an object names a key twice; with the line and column. The caller names the file.
+pub fn parse_json(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Strict>(text).map(|strict| strict.0)
 }
 
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_json as parse;
 
     #[test]
     fn texts_mean_what_they_mean_elsewhere_and_no_key_stands_twice() {

@@ -1,0 +1,77 @@
+//! What `view` and `report` show: a graph, where its model is, and every stage that lowering comes to.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use gabion::cpu::cpu_target;
+use gabion::ir::Graph;
+use gabion::ir::verify::{VerifyErrors, verify};
+use gabion::lower::{LowerOptions, lower, lower_graph};
+use gabion_view::{Document, Sizes};
+
+use super::output::Output;
+use super::{graph_file, lower as lower_command, model_arg};
+
+/// A graph to look at.
+pub(crate) struct LookedAt {
+    pub(crate) graph: Graph,
+    /// The model's folder or file, if it is one.
+    pub(crate) model: Option<PathBuf>,
+    faults: Option<VerifyErrors>,
+}
+
+impl LookedAt {
+    /// The graph of a model or of a text. What is no graph is an error; what does not verify can be looked at.
+    pub(crate) fn open(source: &OsStr, out: &Output) -> anyhow::Result<Self> {
+        let path = Path::new(source);
+        let is_text = path == Path::new("-") || (path.is_file() && !model_arg::is_model(path));
+        if !is_text {
+            let (graph, model) = lower_command::graph_of(source, None, out)?;
+            return Ok(Self {
+                graph,
+                model,
+                faults: None,
+            });
+        }
+        let graph = Graph::parse(&graph_file::read_text(path)?)
+            .map_err(|errors| errors.with_file(path.display().to_string()))?;
+        let faults = verify(&graph).err();
+        Ok(Self {
+            graph,
+            model: None,
+            faults,
+        })
+    }
+
+    /// The graph at every stage, as far as lowering comes; why it comes no further is a fault, and each fault a warning.
+    pub(crate) fn document(&self, sizes: &Sizes, out: &Output) -> Document {
+        let document = self.stages(sizes);
+        for (_, fault) in &document.faults {
+            out.warn(format_args!("@{}: {fault}", self.graph.name));
+        }
+        document
+    }
+
+    fn stages(&self, sizes: &Sizes) -> Document {
+        let graph = &self.graph;
+        if let Some(errors) = &self.faults {
+            let mut document = Document::of_graph(graph, sizes);
+            document.mark(errors);
+            return document;
+        }
+        let options = LowerOptions {
+            record: true,
+            ..LowerOptions::default()
+        };
+        let failed = match lower(graph, &cpu_target(), &options) {
+            Ok(lowered) => return Document::of_lowered(graph, &lowered, sizes),
+            Err(error) => error.to_string(),
+        };
+        let mut document = match lower_graph(graph, &cpu_target(), &options) {
+            Ok(lowered) => Document::of_lowered(graph, &lowered, sizes),
+            Err(_) => Document::of_graph(graph, sizes),
+        };
+        document.faults.push((None, failed));
+        document
+    }
+}
