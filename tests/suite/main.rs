@@ -16,6 +16,7 @@ mod ir_laws;
 mod ir_samples;
 mod ir_text;
 mod ir_verify;
+mod ir_written;
 mod models;
 mod origins;
 mod packing;

@@ -1,11 +1,13 @@
 """What a reader does with a report: of a small stack, of a language model, of a graph of a hundred thousand nodes."""
 
+import pathlib
 import re
 import xml.etree.ElementTree
 
 import pytest
 from playwright.sync_api import expect
 
+HERE = pathlib.Path(__file__).parent
 ALL = ["three", "smollm2", "generated"]
 
 # What users with a hundred thousand nodes are promised, on a machine with two cores.
@@ -127,6 +129,11 @@ def test_three_linears_became_one_stack_and_the_ledger_says_why(open_report):
     page = report.page
     page.get_by_role("tab", name="Ledger").click()
     line = page.locator("#panel-ledger .row", has_text="stack_siblings").filter(has_text="fired").first
+    # It names the lines of the file that caused it.
+    text = (HERE / "three.gir").read_text().splitlines()
+    for name in ["%q", "%k", "%v"]:
+        number = next(at for at, it in enumerate(text, 1) if it.strip().startswith(f"{name} ="))
+        expect(line).to_contain_text(f"{name} tests/web/three.gir:{number}")
     line.click()
     # From the line to the node that it speaks of, as it was before the pass, and from there to its line of text.
     assert report.stage() == "stack_siblings"
@@ -138,6 +145,19 @@ def test_three_linears_became_one_stack_and_the_ledger_says_why(open_report):
         expect(page.locator("#panel-stacks .tables")).to_contain_text(part)
     page.get_by_role("button", name="Show in the graph").click()
     assert report.stage() == "Plan" and report.title() == "weight"
+
+
+def test_a_graph_that_does_not_verify_is_shown_with_its_faults_marked(open_report):
+    report = open_report("faulty")
+    page = report.page
+    page.get_by_role("tab", name=re.compile(r"^Faults \(\d+\)$")).click()
+    row = page.locator("#panel-faults .row", has_text="type of result 0 of `matmul`")
+    expect(row).to_contain_text("line 7")
+    row.click()
+    assert report.title() == "matmul" and report.stage() == "Graph as built"
+    expect(page.locator(".details .name")).to_have_text("%k")
+    expect(page.locator(".details .fault")).to_contain_text("expected f32[tokens, 32], found f32[tokens, 33]")
+    expect(page.locator("#panel-faults .row", has_text="the header states")).to_contain_text("the graph")
 
 
 def test_text_and_picture_are_linked_both_ways(open_report):

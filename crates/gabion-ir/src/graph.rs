@@ -540,22 +540,32 @@ impl Graph {
         }
     }
 
-    /// A copy with consecutive ids in canonical order.
+    /// A copy with consecutive ids in canonical order: the node that was number `n` of it is number `n`.
     pub fn compacted(&self) -> Self {
         let mut graph = Self::new(self.name.clone());
         graph.relations = self.relations.clone();
         graph.guards = self.guards.clone();
-        let mut new_id = FxHashMap::default();
+        let mut new_id: FxHashMap<NodeId, NodeId> = FxHashMap::default();
+        let mut back = Vec::new();
         for id in self.canonical_order() {
-            let operands: SmallVec<[Value; 4]> = self
-                .operands(id)
-                .iter()
-                .map(|v| Value::new(new_id[&v.node], v.result))
-                .collect();
-            new_id.insert(
-                id,
-                graph.add_shared(self.store[self.petgraph_index(id)].clone(), &operands),
-            );
+            let renamed = |v: &Value| Some(Value::new(*new_id.get(&v.node)?, v.result));
+            let operands = self.operands(id);
+            let known: Option<SmallVec<[Value; 4]>> = operands.iter().map(renamed).collect();
+            let node = self.store[self.petgraph_index(id)].clone();
+            new_id.insert(id, graph.add_shared(node, known.as_deref().unwrap_or(&[])));
+            if known.is_none() {
+                back.push((id, operands));
+            }
+        }
+        // Operands that come later: a cycle, which `verify` reports.
+        for (id, operands) in back {
+            for (at, value) in operands.iter().enumerate() {
+                graph.set_operand(
+                    new_id[&id],
+                    at,
+                    Value::new(new_id[&value.node], value.result),
+                );
+            }
         }
         for input in &self.inputs {
             graph.push_input(input.name.clone(), new_id[&input.node]);

@@ -234,6 +234,7 @@ impl Reader {
             names,
             types: Some(types),
             scope: scope.map(Into::into),
+            loc: None,
         };
         let id = place(&mut self.graph, &mut self.weights, operands, stated)
             .map_err(|e| e.to_string())?;

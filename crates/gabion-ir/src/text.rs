@@ -38,6 +38,7 @@ use std::str::FromStr;
 use crate::graph::Graph;
 
 pub use error::{TextError, TextErrors};
+pub use parse::{Fault, FaultAt, Written};
 pub use print::Names;
 
 pub(crate) use nearest::nearest;
@@ -71,7 +72,33 @@ impl Graph {
     /// assert_eq!(Graph::parse(text).unwrap().to_text(), text);
     /// ```
     pub fn parse(text: &str) -> Result<Self, TextErrors> {
-        parse::parse(text)
+        parse::parse(text, None)
+    }
+
+    /// Reads the text of a file: each node is said to come from its line ([`crate::graph::Node::loc`]), and errors name the file.
+    ///
+    /// # Errors
+    /// As [`Graph::parse`].
+    pub fn parse_file(text: &str, file: &str) -> Result<Self, TextErrors> {
+        parse::parse(text, Some(file))
+    }
+
+    /// Reads the text of a file to look at it: where it states a graph that does not verify, the graph as it is written, with what is
+    /// wrong beside it. Types are those that the lines state; where a line states none, that of its first operand is taken
+    /// and a fault says so. Operands that are defined later are joined, so that there may be cycles. Names that are taken get a number.
+    ///
+    /// # Errors
+    /// As [`Graph::parse_file`], for a text that states no graph: words out of place, operators and types that nobody knows.
+    ///
+    /// ```
+    /// use gabion_ir::Graph;
+    /// let text = "graph @g(%x: f32[n]) -> (i32[n]) {\n  %y = neg %x : i32[n]\n  return %y\n}\n";
+    /// let written = Graph::parse_as_written(text, "g.gir").unwrap();
+    /// assert_eq!(written.graph.len(), 2);
+    /// assert_eq!(written.faults[0].error.line, 2);
+    /// ```
+    pub fn parse_as_written(text: &str, file: &str) -> Result<Written, TextErrors> {
+        parse::parse_as_written(text, file)
     }
 }
 

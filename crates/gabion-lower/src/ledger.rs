@@ -8,6 +8,8 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::Serialize;
 use smallvec::SmallVec;
 
+use crate::sources::Sources;
+
 /// What became of one candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "why")]
@@ -108,6 +110,13 @@ impl Ledger {
     pub fn about<'a>(&'a self, origins: &'a Origins) -> impl Iterator<Item = &'a Entry> {
         let entries = self.entries.iter();
         entries.filter(move |entry| entry.origins.intersects(origins))
+    }
+
+    /// The lines, each with the values of the source graph that it speaks of and where they were made.
+    pub fn with_sources(&self, sources: &Sources) -> String {
+        let lines = self.entries.iter();
+        let lines = lines.map(|entry| format!("{entry}{}\n", sources.words(&entry.origins)));
+        lines.collect()
     }
 
     /// How many candidates of a pass fired.

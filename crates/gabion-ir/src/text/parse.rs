@@ -3,9 +3,11 @@
 //!
 //! Errors are collected line by line: a wrong line gives values without a type,
 //! whose uses are passed over in silence, and the next line is read as if nothing had happened.
+//! Reading a graph as it is written (`written`) keeps wrong lines, so long as they say what they state.
 
 mod header;
 mod line;
+mod written;
 
 use std::sync::Arc;
 
@@ -15,7 +17,10 @@ use smallvec::SmallVec;
 
 use super::error::{MAX_ERRORS, TextError, TextErrors};
 use super::lex::{Lexer, Span, Token, clip};
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, SourceLoc, Value};
+use written::AsWritten;
+
+pub use written::{Fault, FaultAt, Written};
 
 /// A text is at most this long (1 GiB).
 const MAX_TEXT: usize = 1 << 30;
@@ -32,6 +37,9 @@ struct Defined {
 pub(super) struct Parser<'t> {
     pub(super) lex: Lexer<'t>,
     text: &'t str,
+    /// What nodes are said to come from, and how far its lines are counted: (bytes, line).
+    file: Option<Arc<str>>,
+    counted: (usize, u32),
     errors: Vec<TextError>,
     /// Uses of names that are not defined yet: (index into `errors`, the name).
     unknown: Vec<(usize, &'t str)>,
@@ -41,36 +49,55 @@ pub(super) struct Parser<'t> {
     types: FxHashMap<&'t str, TensorType>,
     /// The result types that the header states, with their places.
     returns: Vec<(Option<TensorType>, Span)>,
+    /// What is kept of wrong lines; none if they are left out.
+    as_written: Option<AsWritten<'t>>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Graph, TextErrors> {
-    let mut parser = Parser {
-        lex: Lexer::new(text),
-        text,
-        errors: Vec::new(),
-        unknown: Vec::new(),
-        graph: Graph::new(""),
-        defined: FxHashMap::default(),
-        weights: FxHashMap::default(),
-        types: FxHashMap::default(),
-        returns: Vec::new(),
-    };
-    if text.len() > MAX_TEXT {
-        parser.error(
-            0..0,
-            format!(
-                "the text has {} bytes; at most {MAX_TEXT} are read",
-                text.len()
-            ),
-            "here",
-        );
-    } else {
-        parser.graph();
+pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Graph, TextErrors> {
+    let parsed = Parser::read(text, file, None).finish();
+    parsed.map_err(|errors| match file {
+        Some(file) => errors.with_file(file),
+        None => errors,
+    })
+}
+
+/// What [`Graph::parse_as_written`] says.
+pub(super) fn parse_as_written(text: &str, file: &str) -> Result<Written, TextErrors> {
+    match parse(text, Some(file)) {
+        Ok(graph) => Ok(Written::right(graph)),
+        Err(errors) => {
+            let parser = Parser::read(text, Some(file), Some(AsWritten::default()));
+            parser.finish_as_written().ok_or(errors)
+        }
     }
-    parser.finish()
 }
 
 impl<'t> Parser<'t> {
+    fn read(text: &'t str, file: Option<&str>, as_written: Option<AsWritten<'t>>) -> Self {
+        let mut parser = Parser {
+            lex: Lexer::new(text),
+            text,
+            file: file.map(Arc::from),
+            counted: (0, 1),
+            errors: Vec::new(),
+            unknown: Vec::new(),
+            graph: Graph::new(""),
+            defined: FxHashMap::default(),
+            weights: FxHashMap::default(),
+            types: FxHashMap::default(),
+            returns: Vec::new(),
+            as_written,
+        };
+        if text.len() > MAX_TEXT {
+            let found = text.len();
+            let message = format!("the text has {found} bytes; at most {MAX_TEXT} are read");
+            parser.error(0..0, message, "here");
+        } else {
+            parser.graph();
+        }
+        parser
+    }
+
     /// Records an error. The answer says: give up what you are reading.
     pub(super) fn error(
         &mut self,
@@ -88,7 +115,9 @@ impl<'t> Parser<'t> {
         label: impl Into<String>,
         help: Option<String>,
     ) -> Stop {
-        if self.errors.len() <= MAX_ERRORS {
+        if let Some(kept) = &mut self.as_written {
+            kept.is_no_graph = true;
+        } else if self.errors.len() <= MAX_ERRORS {
             self.errors.push(TextError::new(
                 self.text,
                 &span,
@@ -141,17 +170,11 @@ impl<'t> Parser<'t> {
 
     fn finish(mut self) -> Result<Graph, TextErrors> {
         for (index, name) in std::mem::take(&mut self.unknown) {
-            if let (Some(error), Some(defined)) =
-                (self.errors.get_mut(index), self.defined.get(name))
-            {
-                let line = self.text[..defined.at.start]
-                    .bytes()
-                    .filter(|&b| b == b'\n')
-                    .count()
-                    + 1;
-                error.help = Some(format!(
-                    "`%{name}` is defined later, in line {line}; a value is defined before it is used"
-                ));
+            if let Some(defined) = self.defined.get(name) {
+                let line = self.line_of(&defined.at);
+                if let Some(error) = self.errors.get_mut(index) {
+                    error.help = Some(defined_later(name, line));
+                }
             }
         }
         if self.errors.is_empty() {
@@ -185,7 +208,7 @@ impl<'t> Parser<'t> {
         let mut returned = false;
         loop {
             let (token, span) = self.lex.peek();
-            if self.errors.len() > MAX_ERRORS {
+            if self.gives_up() {
                 return Err(Stop);
             }
             let outcome = match token {
@@ -207,10 +230,12 @@ impl<'t> Parser<'t> {
         }
         let (_, close) = self.lex.next();
         if !returned {
-            self.error(
+            self.fault(
+                FaultAt::Graph,
                 close,
                 "the graph has no `return`",
                 "expected `return %value` before this",
+                None,
             );
         }
         Ok(())
@@ -279,6 +304,22 @@ impl<'t> Parser<'t> {
         }
     }
 
+    /// The line of the file, for what is read in the order of the text.
+    fn place_of(&mut self, at: &Span) -> Option<SourceLoc> {
+        let file = self.file.clone()?;
+        let (bytes, line) = self.counted;
+        let new = self.text.as_bytes().get(bytes..at.start).unwrap_or(&[]);
+        let line = line + new.iter().filter(|&&b| b == b'\n').count() as u32;
+        self.counted = (bytes.max(at.start), line);
+        Some(SourceLoc { file, line })
+    }
+
+    /// Lines count from 1.
+    fn line_of(&self, at: &Span) -> usize {
+        let before = self.text[..at.start].bytes();
+        before.filter(|&b| b == b'\n').count() + 1
+    }
+
     /// Printed names as a node's names: digits alone are no name.
     fn free_names(&self, names: &[(&'t str, Span)]) -> SmallVec<[Option<Arc<str>>; 1]> {
         names
@@ -289,13 +330,10 @@ impl<'t> Parser<'t> {
 
     fn define(&mut self, name: &'t str, value: Option<Value>, at: &Span) {
         if let Some(first) = self.defined.get(name) {
-            let line = self.text[..first.at.start]
-                .bytes()
-                .filter(|&b| b == b'\n')
-                .count()
-                + 1;
+            let line = self.line_of(&first.at);
             let message = format!("`%{name}` is defined twice, first in line {line}");
-            self.error(at.clone(), message, "the second");
+            let node = value.map_or(FaultAt::Graph, |value| FaultAt::Node(value.node));
+            self.fault(node, at.clone(), message, "the second", None);
             return;
         }
         self.defined.insert(
@@ -306,6 +344,10 @@ impl<'t> Parser<'t> {
             },
         );
     }
+}
+
+fn defined_later(name: &str, line: usize) -> String {
+    format!("`%{name}` is defined later, in line {line}; a value is defined before it is used")
 }
 
 fn is_numeric(name: &str) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gabion_tensor::TensorType;
 use smallvec::SmallVec;
 
-use crate::graph::{Graph, Node, NodeId, Value};
+use crate::graph::{Graph, Node, NodeId, SourceLoc, Value};
 use crate::op::{InferCx, Results, TypeError};
 use crate::ops::Op;
 use crate::origins::Origins;
@@ -71,6 +71,7 @@ impl fmt::Display for PlaceError {
 }
 
 /// What a reader knows of a node beside its operands.
+#[derive(Clone)]
 pub(crate) struct Stated {
     /// The operator.
     pub(crate) op: Op,
@@ -80,6 +81,8 @@ pub(crate) struct Stated {
     pub(crate) types: Option<Results>,
     /// The module path.
     pub(crate) scope: Option<Arc<str>>,
+    /// Where it was read.
+    pub(crate) loc: Option<SourceLoc>,
 }
 
 /// Adds the node. `weights` knows the weights that were placed before.
@@ -94,6 +97,7 @@ pub(crate) fn place(
         names,
         types,
         scope,
+        loc,
     } = stated;
     let args: SmallVec<[TensorType; 4]> = operands
         .iter()
@@ -146,7 +150,7 @@ pub(crate) fn place(
             results,
             names,
             scope,
-            loc: None,
+            loc,
             origins: Origins::NONE,
         },
         operands,

@@ -2,7 +2,7 @@
 
 use gabion_lower::{Entry, Outcome};
 
-use crate::document::{BoxId, Document};
+use crate::document::{BoxId, Document, Key};
 
 /// The numbers of the entries that match all words of a filter; `only` is `Some(true)` for those that fired and
 /// `Some(false)` for those that were refused.
@@ -59,20 +59,34 @@ pub fn box_of(document: &Document, entry: &Entry) -> Option<(usize, BoxId)> {
     })
 }
 
-/// The numbers of the entries that speak of a box, as far as names tell.
+/// The numbers of the entries that speak of a box: those whose candidate was made from something that the box was made from.
 pub fn entries_of(document: &Document, id: BoxId) -> Vec<usize> {
-    let it = document.get(id);
-    let path = &document.tree.get(it.group).path;
+    let of_box = &document.get(id).origins;
     let speaks = |entry: &Entry| {
-        let words: Vec<&str> = entry.candidate.split([' ', ',']).collect();
-        let named = !it.name.is_empty() && words.iter().any(|word| is_name(&it.name, word));
-        named || (!entry.scope.is_empty() && entry.scope == **path && words.contains(&&*it.op))
+        let mut ids = entry.origins.ids().iter();
+        ids.any(|id| of_box.binary_search(&Key(*id)).is_ok())
     };
     let entries = document.ledger.entries().iter().enumerate();
     entries
         .filter(|(_, entry)| speaks(entry))
         .map(|(at, _)| at)
         .collect()
+}
+
+/// The boxes of the first stage that an entry's candidate was made from, in the order of the text.
+pub fn sources(document: &Document, entry: &Entry) -> Vec<BoxId> {
+    let ids = entry.origins.ids().iter();
+    ids.filter_map(|id| document.find(0, Key(*id))).collect()
+}
+
+/// What a source is called beside a line: its name, else its operator, and the line that made it.
+pub fn source_words(document: &Document, id: BoxId) -> String {
+    let it = document.get(id);
+    let name = if it.name.is_empty() { &it.op } else { &it.name };
+    match &it.loc {
+        Some(loc) => format!("{name} {loc}"),
+        None => name.to_string(),
+    }
 }
 
 fn is_path_of(document: &Document, id: BoxId, scope: &str) -> bool {

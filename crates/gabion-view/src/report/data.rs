@@ -81,6 +81,8 @@ struct Boxes {
     bytes: Vec<u64>,
     /// A word and one; 0 for none.
     loc: Vec<u32>,
+    /// The line in the file that `loc` names, less that of the box before: neighbours mostly stand in neighbouring lines.
+    line: Vec<i64>,
     n_operands: Vec<u32>,
     /// Keys.
     operands: Vec<u32>,
@@ -174,6 +176,7 @@ impl Boxes {
         }
         let mut attr_sets: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
         let mut origin_sets: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+        let mut last_line = 0;
         for it in &document.boxes {
             data.key.push(keys[&it.key]);
             data.start.push(it.stages.start);
@@ -185,8 +188,13 @@ impl Boxes {
             data.group.push(it.group.0);
             data.flops.push(it.flops);
             data.bytes.push(it.bytes);
+            let loc = it.loc.as_deref().and_then(|loc| loc.rsplit_once(':'));
             data.loc
-                .push(it.loc.as_ref().map_or(0, |loc| words.get(loc) + 1));
+                .push(loc.map_or(0, |(file, _)| words.get(file) + 1));
+            let line = loc.and_then(|(_, line)| line.parse().ok());
+            let line = line.unwrap_or(last_line);
+            data.line
+                .push(line - std::mem::replace(&mut last_line, line));
             // An operand that no stage has is a fault; it is told among the faults.
             let known = it
                 .operands

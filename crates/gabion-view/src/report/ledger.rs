@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::data::Words;
 use super::orders::item;
 use crate::document::{BoxId, Document, StageKind};
+use crate::look::ledger::sources;
 use crate::place::Item;
 
 /// The lines, field by field.
@@ -23,6 +24,8 @@ pub(super) struct LedgerData {
     seen: Vec<u32>,
     /// What it is: an item as a number, and one; 0 if it is not known.
     target: Vec<u32>,
+    /// The boxes of the first stage that the candidate was made from, and what they are called.
+    from: Vec<Vec<BoxId>>,
 }
 
 /// The boxes of a stage by what the ledger calls them.
@@ -83,6 +86,7 @@ impl LedgerData {
             data.why.push(words.get(why));
             data.seen.push(seen.map_or(0, |(at, _)| at as u32));
             data.target.push(seen.map_or(0, |(_, of)| item(of) + 1));
+            data.from.push(sources(document, entry));
         }
         data
     }

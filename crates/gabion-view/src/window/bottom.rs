@@ -1,7 +1,7 @@
 //! The tabs below the drawing.
 
 use egui::{Label, RichText, ScrollArea, TextWrapMode, Ui};
-use gabion_lower::Outcome;
+use gabion_lower::{Entry, Outcome};
 
 use super::Loads;
 use super::memory_tab::MemoryTab;
@@ -10,6 +10,7 @@ use super::stack_tab::StackTab;
 use super::text_tab::TextTab;
 use crate::document::{BoxId, FIRST_STEP, Kind, StageKind};
 use crate::look::colour::{bytes, count, time};
+use crate::look::panel::Link;
 use crate::look::{Look, ledger};
 use crate::place::Item;
 
@@ -170,7 +171,7 @@ impl Bottom {
                             .on_hover_cursor(egui::CursorIcon::PointingHand)
                             .clicked()
                         {
-                            followed = Some(*at);
+                            followed = Some(Link::Ledger(*at));
                         }
                         ui.add(
                             Label::new(
@@ -178,12 +179,15 @@ impl Bottom {
                             )
                             .wrap_mode(TextWrapMode::Extend),
                         );
+                        if let Some(id) = source_links(ui, look, entry) {
+                            followed = Some(Link::Stage(0, id));
+                        }
                     });
                 }
             },
         );
-        if let Some(at) = followed {
-            look.follow(crate::look::panel::Link::Ledger(at));
+        if let Some(link) = followed {
+            look.follow(link);
         }
     }
 
@@ -249,7 +253,7 @@ impl Bottom {
             },
         );
         if let Some(id) = followed {
-            look.follow(crate::look::panel::Link::Stage(plan, id));
+            look.follow(Link::Stage(plan, id));
         }
     }
 }
@@ -263,4 +267,35 @@ fn bar(ui: &mut Ui, look: &Look<'_>, us: f64, most: f64, height: f32) {
     );
     ui.painter()
         .rect_filled(filled, 2.0, color(look.theme.heat(share.sqrt()).fill));
+}
+
+/// More sources than this are counted.
+const MOST_SOURCES: usize = 6;
+
+/// What of the graph as it was built a line of the ledger is about: the one that was clicked.
+fn source_links(ui: &mut Ui, look: &Look<'_>, entry: &Entry) -> Option<BoxId> {
+    let document = look.document();
+    let sources = ledger::sources(document, entry);
+    let mut clicked = None;
+    for (at, id) in sources.iter().take(MOST_SOURCES).enumerate() {
+        let words = ledger::source_words(document, *id);
+        let words = match at {
+            0 => format!("from {words}"),
+            _ => words,
+        };
+        let label = Label::new(RichText::new(words).color(color(link(look.theme))));
+        let label = label
+            .sense(egui::Sense::click())
+            .wrap_mode(TextWrapMode::Extend);
+        let shown = ui
+            .add(label)
+            .on_hover_cursor(egui::CursorIcon::PointingHand);
+        if shown.clicked() {
+            clicked = Some(*id);
+        }
+    }
+    if let more @ 1.. = sources.len().saturating_sub(MOST_SOURCES) {
+        ui.label(format!("and {more} more"));
+    }
+    clicked
 }

@@ -2,6 +2,7 @@
 
 mod big;
 mod export;
+mod faults;
 #[path = "../graphs/mod.rs"]
 mod graphs;
 mod look;

@@ -52,8 +52,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, what: impl FnOnce() -> String) -> Result<Stri
 /// # Errors
 /// Every error of the text, each with its line, or of the graph.
 pub(crate) fn read_graph(path: &Path) -> anyhow::Result<Graph> {
-    let graph = Graph::parse(&read_text(path)?)
-        .map_err(|errors| errors.with_file(path.display().to_string()))?;
+    let graph = Graph::parse_file(&read_text(path)?, &path.display().to_string())?;
     gabion::ir::verify::verify(&graph).map_err(|errors| CliError::in_file(path, errors))?;
     Ok(graph)
 }

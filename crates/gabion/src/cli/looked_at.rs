@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gabion::cpu::cpu_target;
 use gabion::ir::Graph;
-use gabion::ir::verify::{VerifyErrors, verify};
+use gabion::ir::text::Written;
 use gabion::lower::{LowerOptions, lower, lower_graph};
 use gabion_view::{Document, Sizes};
 
@@ -17,11 +17,13 @@ pub(crate) struct LookedAt {
     pub(crate) graph: Graph,
     /// The model's folder or file, if it is one.
     pub(crate) model: Option<PathBuf>,
-    faults: Option<VerifyErrors>,
+    /// The text, if the graph that it states does not verify.
+    faulty: Option<Written>,
 }
 
 impl LookedAt {
-    /// The graph of a model or of a text. What is no graph is an error; what does not verify can be looked at.
+    /// The graph of a model or of a text. A text that states no graph is an error; a graph that does not verify can be
+    /// looked at.
     pub(crate) fn open(source: &OsStr, out: &Output) -> anyhow::Result<Self> {
         let path = Path::new(source);
         let is_text = path == Path::new("-") || (path.is_file() && !model_arg::is_model(path));
@@ -30,16 +32,15 @@ impl LookedAt {
             return Ok(Self {
                 graph,
                 model,
-                faults: None,
+                faulty: None,
             });
         }
-        let graph = Graph::parse(&graph_file::read_text(path)?)
-            .map_err(|errors| errors.with_file(path.display().to_string()))?;
-        let faults = verify(&graph).err();
+        let text = graph_file::read_text(path)?;
+        let written = Graph::parse_as_written(&text, &path.display().to_string())?;
         Ok(Self {
-            graph,
+            graph: written.graph.clone(),
             model: None,
-            faults,
+            faulty: (!written.faults.is_empty()).then_some(written),
         })
     }
 
@@ -54,10 +55,8 @@ impl LookedAt {
 
     fn stages(&self, sizes: &Sizes) -> Document {
         let graph = &self.graph;
-        if let Some(errors) = &self.faults {
-            let mut document = Document::of_graph(graph, sizes);
-            document.mark(errors);
-            return document;
+        if let Some(written) = &self.faulty {
+            return Document::of_written(written, sizes);
         }
         let options = LowerOptions {
             record: true,

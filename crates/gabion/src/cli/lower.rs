@@ -9,7 +9,9 @@ use gabion::cpu::cpu_target;
 use gabion::encoder::{bert_encoder_layers, sentence_options};
 use gabion::ir::Graph;
 use gabion::language_model::causal_lm_layers;
-use gabion::lower::{LowerError, LowerOptions, Lowered, PASSES, Pass, PassRecord, lower};
+use gabion::lower::{
+    Entry, Ledger, LowerError, LowerOptions, Lowered, PASSES, Pass, PassRecord, Sources, lower,
+};
 use gabion::presets::Preset;
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
         out.text(&stage.text(&graph, &lowered))?;
     }
     if args.ledger {
-        out.text(&lowered.ledger.to_string())?;
+        out.text(&lowered.ledger.with_sources(&Sources::new(&graph)))?;
     }
     if !shown && !args.ledger {
         out.text(&summary(&lowered))?;
@@ -88,9 +90,19 @@ fn report(args: &Args, stage: Stage, graph: &Graph, lowered: &Lowered) -> Value 
         "dump_dir": args.dump_dir,
     });
     if args.ledger {
-        report["ledger"] = json!(lowered.ledger);
+        report["ledger"] = ledger_json(&lowered.ledger, &Sources::new(graph));
     }
     report
+}
+
+/// The lines with the values of the source graph that they speak of.
+fn ledger_json(ledger: &Ledger, sources: &Sources) -> Value {
+    let line = |entry: &Entry| {
+        let mut line = json!(entry);
+        line["sources"] = json!(sources.of(&entry.origins));
+        line
+    };
+    ledger.entries().iter().map(line).collect()
 }
 
 /// Where to stop and look.

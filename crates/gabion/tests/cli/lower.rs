@@ -217,6 +217,42 @@ fn the_ledger_says_what_became_of_each_stack() {
 }
 
 #[test]
+fn the_ledger_names_the_lines_that_caused_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "// q and k of one module.\ngraph @two(%x: f32[n, 8]) -> (f32[n, 8], f32[n, 8]) {\n  %a = weight {name = \"a\"} : f32[8, 8]\n  \
+                %b = weight {name = \"b\"} : f32[8, 8]\n\n  %q = matmul %x, %a {transpose_b = true}\n  \
+                %k = matmul %x, %b {transpose_b = true}\n  return %q, %k\n}\n";
+    fs::write(folder.path().join("two.gir"), text).unwrap();
+    let ledger = gabion(folder.path(), ["lower", "two.gir", "--ledger"]).ok();
+    let line = |start: &str| ledger.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(
+        line("stack_weights: -: matmul %q").ends_with(" [%q two.gir:6]"),
+        "{ledger}"
+    );
+    assert!(
+        line("stack_siblings: ").ends_with(" [%q two.gir:6, %k two.gir:7]"),
+        "{ledger}"
+    );
+    let said = gabion(folder.path(), ["lower", "two.gir", "--ledger", "--json"]).json();
+    let entries = said["ledger"].as_array().unwrap();
+    let stack = entries
+        .iter()
+        .find(|entry| entry["pass"] == "stack_siblings")
+        .unwrap();
+    let sources = serde_json::json!([
+        {"value": "%q", "location": "two.gir:6"},
+        {"value": "%k", "location": "two.gir:7"},
+    ]);
+    assert_eq!(stack["sources"], sources);
+    // The same lines lie in a dump.
+    gabion(folder.path(), ["lower", "two.gir", "--dump-dir", "dump"]).ok();
+    assert_eq!(
+        fs::read_to_string(folder.path().join("dump/ledger.txt")).unwrap(),
+        ledger
+    );
+}
+
+#[test]
 fn stopping_early_stops_at_that_pass() {
     let folder = tempfile::tempdir().unwrap();
     let stage = |words: &[&str]| {

@@ -85,10 +85,10 @@ fn what_is_no_graph_leaves_the_old_report() {
     fs::write(folder.path().join("r.html"), "old").unwrap();
     fs::write(
         folder.path().join("no.gir"),
-        "graph @g(%x: f32[2]) -> (f32[2]) {\n  return %y\n}\n",
+        "graph @g(%x: f32[2]) -> (f32[2]) {\n  %y = relluu %x\n  return %y\n}\n",
     )
     .unwrap();
-    gabion(folder.path(), ["report", "no.gir", "-o", "r.html"]).refused(&["no.gir", "%y"]);
+    gabion(folder.path(), ["report", "no.gir", "-o", "r.html"]).refused(&["no.gir", "relluu"]);
     gabion(folder.path(), ["report", "nowhere", "-o", "r.html"]).refused(&["nowhere", "no preset"]);
     fs::write(folder.path().join("bytes.gir"), [0xff, 0xfe]).unwrap();
     gabion(folder.path(), ["report", "bytes.gir", "-o", "r.html"]).refused(&["bytes.gir", "UTF-8"]);
@@ -134,6 +134,35 @@ fn a_graph_that_cannot_become_a_plan_is_shown_with_the_reason() {
     assert_eq!(said["faults"].as_array().map(Vec::len), Some(1), "{said}");
     assert_eq!(said["stages"], 15, "all but the plan");
     assert!(folder.path().join("r.html").exists());
+}
+
+#[test]
+fn a_graph_that_does_not_verify_is_shown_with_its_faults() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = THREE.replacen("f32[32, 64]", "f32[32, 63]", 1);
+    fs::write(folder.path().join("wrong.gir"), &text).unwrap();
+    let ran = super::Ran::of(
+        command(folder.path())
+            .args(["report", "wrong.gir", "-o", "r.html", "--json"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let said: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let faults = said["faults"].as_array().unwrap();
+    assert!(
+        faults[0].as_str().unwrap().contains("needs 64 == 63"),
+        "{said}"
+    );
+    assert!(ran.stderr.contains("needs 64 == 63"), "{ran:?}");
+    assert_eq!(said["stages"], 1);
+    assert!(folder.path().join("r.html").exists());
+    // Other commands want a graph that verifies, and say where it does not.
+    gabion(folder.path(), ["lower", "wrong.gir"]).refused(&["wrong.gir:", "needs 64 == 63"]);
+    // What states no graph is refused here too, and nothing is written.
+    fs::write(folder.path().join("cut.gir"), &text[..text.len() / 2]).unwrap();
+    gabion(folder.path(), ["report", "cut.gir", "-o", "cut.html"]).refused(&["cut.gir:"]);
+    assert!(!folder.path().join("cut.html").exists());
 }
 
 #[test]

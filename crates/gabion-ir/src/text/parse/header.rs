@@ -1,5 +1,6 @@
 //! The header: name, inputs, result types, relations.
 
+use super::written::FaultAt;
 use super::{Parser, Stop, is_numeric};
 use crate::ops::Input;
 use crate::text::lex::Token;
@@ -38,7 +39,8 @@ impl<'t> Parser<'t> {
                 if let Ok((constraint, span)) = self.constraint(&[',', '{'])
                     && let Err(error) = self.graph.relations_mut().declare(constraint)
                 {
-                    self.error(span, error.to_string(), "declared here");
+                    let message = error.to_string();
+                    self.fault(FaultAt::Graph, span, message, "declared here", None);
                 }
                 if !self.take(Token::Punct(',')) {
                     break;
@@ -103,11 +105,8 @@ impl<'t> Parser<'t> {
         };
         let taken = self.graph.inputs().iter().any(|i| &*i.name == name);
         if taken {
-            self.error(
-                at.clone(),
-                format!("input `{name}` is declared twice"),
-                "the second",
-            );
+            let message = format!("input `{name}` is declared twice");
+            self.fault(FaultAt::Graph, at.clone(), message, "the second", None);
         }
         // One name, one message.
         let again = taken && self.defined.contains_key(printed);
@@ -127,6 +126,7 @@ impl<'t> Parser<'t> {
                     names: self.free_names(&[(printed, at.clone())]),
                     types,
                     scope: None,
+                    loc: self.place_of(&at),
                 };
                 (self.place(&[], stated, &at, &at), Ok(()))
             }

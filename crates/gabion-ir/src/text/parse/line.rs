@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gabion_tensor::Guard;
 use smallvec::SmallVec;
 
+use super::written::FaultAt;
 use super::{Parser, Stop, is_numeric};
 use crate::graph::Value;
 use crate::op::{Attrs, Results};
@@ -12,6 +13,14 @@ use crate::ops::Op;
 use crate::text::lex::{Span, Token, clip};
 use crate::text::nearest::nearest;
 use crate::text::place::{PlaceError, Stated, place};
+
+/// Operands as they are read: the known ones with their numbers.
+#[derive(Default)]
+pub(super) struct Operands<'t> {
+    pub(super) known: SmallVec<[(u32, Value); 4]>,
+    /// Those without a value: number, name, place.
+    pub(super) missing: Vec<(u32, &'t str, Span)>,
+}
 
 impl<'t> Parser<'t> {
     pub(super) fn guard(&mut self) -> Result<(), Stop> {
@@ -29,8 +38,10 @@ impl<'t> Parser<'t> {
 
     pub(super) fn node(&mut self) -> Result<(), Stop> {
         let mut names: SmallVec<[(&'t str, Span); 1]> = SmallVec::new();
+        let faults = self.fault_count();
         let outcome = self.node_line(&mut names);
         let made = *outcome.as_ref().unwrap_or(&None);
+        self.faults_are_of(faults, made);
         for (result, (name, at)) in names.iter().enumerate() {
             let value = made.map(|first| Value::new(first.node, result as u32));
             self.define(name, value, at);
@@ -51,8 +62,8 @@ impl<'t> Parser<'t> {
             self.lex.next();
             let again = names.iter().any(|(n, _)| *n == name) || self.defined.contains_key(name);
             names.push((name, span));
-            if again {
-                // `define` reports it.
+            // `define` reports it.
+            if again && self.as_written.is_none() {
                 return Err(Stop);
             }
             if !self.take(Token::Punct(',')) {
@@ -83,36 +94,43 @@ impl<'t> Parser<'t> {
             }
             _ => return Err(self.unexpected("`,` and a type, `in` and a scope, or the next line")),
         }
-        let Some(operands) = operands else {
-            return Ok(None);
-        };
         let stated = Stated {
             op,
             names: self.free_names(names),
             types,
             scope,
+            loc: self.place_of(&word_span),
         };
+        if self.as_written.is_some() {
+            return Ok(self.place_as_written(operands, stated, &word_span, &types_span));
+        }
+        // An operand whose line was wrong is told there.
+        if !operands.missing.is_empty() {
+            return Ok(None);
+        }
+        let operands: SmallVec<[Value; 4]> = operands.known.iter().map(|(_, v)| *v).collect();
         Ok(self.place(&operands, stated, &word_span, &types_span))
     }
 
-    /// The operands; none if one of them has no value because its line was wrong.
-    fn operands(&mut self) -> Result<Option<SmallVec<[Value; 4]>>, Stop> {
-        let mut operands = Some(SmallVec::new());
+    fn operands(&mut self) -> Result<Operands<'t>, Stop> {
+        let mut operands = Operands::default();
         if !matches!(self.lex.peek().0, Token::Value(_))
             || self.lex.peek_second() == Token::Punct('=')
         {
             return Ok(operands);
         }
-        loop {
-            let value = self.operand()?;
-            match (value, operands.as_mut()) {
-                (Some(value), Some(list)) => list.push(value),
-                _ => operands = None,
+        for number in 0.. {
+            let (token, at) = self.lex.peek();
+            match (self.operand()?, token) {
+                (Some(value), _) => operands.known.push((number, value)),
+                (None, Token::Value(name)) => operands.missing.push((number, name, at)),
+                (None, _) => {}
             }
             if !self.take(Token::Punct(',')) {
-                return Ok(operands);
+                break;
             }
         }
+        Ok(operands)
     }
 
     fn operand(&mut self) -> Result<Option<Value>, Stop> {
@@ -127,12 +145,9 @@ impl<'t> Parser<'t> {
         let near = nearest(name, self.defined.keys().copied())
             .map(|n| format!("the nearest name is `%{n}`"));
         self.unknown.push((self.errors.len(), name));
-        self.error_with_help(
-            span,
-            format!("`%{name}` is not defined"),
-            "expected a value defined above",
-            near,
-        );
+        let message = format!("`%{name}` is not defined");
+        let label = "expected a value defined above";
+        self.fault(FaultAt::Graph, span, message, label, near);
         Ok(None)
     }
 
@@ -200,38 +215,45 @@ impl<'t> Parser<'t> {
     ) -> Option<Value> {
         let name = stated.op.name();
         match place(&mut self.graph, &mut self.weights, operands, stated) {
-            Ok(id) => return Some(Value::new(id, 0)),
-            Err(PlaceError::Mismatch {
+            Ok(id) => Some(Value::new(id, 0)),
+            Err(error) => {
+                self.refused(name, error, word, types);
+                None
+            }
+        }
+    }
+
+    fn refused(&mut self, name: &str, error: PlaceError, word: &Span, types: &Span) {
+        let (at, message, label, help) = match error {
+            PlaceError::Mismatch {
                 result,
                 inferred,
                 stated,
-            }) => {
+            } => {
                 let message = format!(
                     "type of result {result} of `{name}`: expected {inferred}, found {stated}"
                 );
-                self.error(types.clone(), message, format!("expected `{inferred}`"));
+                (types, message, format!("expected `{inferred}`"), None)
             }
-            Err(error @ PlaceError::Count { .. }) => {
-                self.error(types.clone(), format!("{name}: {error}"), "results");
+            error @ PlaceError::Count { .. } => {
+                let message = format!("{name}: {error}");
+                (types, message, "results".to_owned(), None)
             }
-            Err(PlaceError::Weight {
+            PlaceError::Weight {
                 name: weight,
                 known,
-            }) => {
+            } => {
                 let text = self.graph.node(known.node).names.first().cloned().flatten();
                 let help = text.map(|t| format!("use `%{t}`"));
                 let message = format!("weight `{weight}` is declared twice");
-                self.error_with_help(word.clone(), message, "the second", help);
+                (word, message, "the second".to_owned(), help)
             }
-            Err(error @ PlaceError::Type { .. }) => {
-                self.error(
-                    word.clone(),
-                    format!("{name}: {error}"),
-                    "does not accept these operands",
-                );
+            error @ PlaceError::Type { .. } => {
+                let label = "does not accept these operands";
+                (word, format!("{name}: {error}"), label.to_owned(), None)
             }
-        }
-        None
+        };
+        self.fault(FaultAt::Graph, at.clone(), message, label, help);
     }
 
     pub(super) fn returns_line(&mut self, keyword: &Span) -> Result<(), Stop> {
@@ -265,33 +287,30 @@ impl<'t> Parser<'t> {
         if count != self.returns.len() {
             let stated = self.returns.len();
             let message = format!("the header states {stated} result types, found {count} outputs");
-            self.error(
-                keyword.clone(),
-                message,
-                format!("expected {stated} outputs"),
-            );
+            let label = format!("expected {stated} outputs");
+            self.fault(FaultAt::Graph, keyword.clone(), message, label, None);
         }
         Ok(())
     }
 
     fn returned(&mut self, index: usize, name: &str, value: Option<Value>, at: &Span) {
         if self.graph.outputs().iter().any(|o| &*o.name == name) {
-            self.error(
-                at.clone(),
-                format!("output `{name}` is declared twice"),
-                "the second",
-            );
+            let message = format!("output `{name}` is declared twice");
+            self.fault(FaultAt::Graph, at.clone(), message, "the second", None);
             return;
         }
         let Some(value) = value else { return };
         let found = self.graph.value_type(value).clone();
         if let Some((Some(stated), span)) = self.returns.get(index).cloned()
             && stated != found
+            && !self.is_guessed(value)
         {
             let message = format!(
                 "result type {index}: expected {found}, the type of output `{name}`, found {stated}"
             );
-            self.error(span, message, format!("expected `{found}`"));
+            let output = FaultAt::Output(self.graph.outputs().len());
+            let label = format!("expected `{found}`");
+            self.fault(output, span, message, label, None);
         }
         self.graph.push_output(name, value);
     }

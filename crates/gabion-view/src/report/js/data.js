@@ -64,6 +64,8 @@ class Doc {
     for (const field of ["key", "start", "end", "op", "name", "group", "loc", "attrs", "origins"]) {
       this[field] = new Uint32Array(data[field]);
     }
+    this.line = new Uint32Array(data.line);
+    for (let at = 1; at < this.n; at++) this.line[at] += this.line[at - 1];
     this.kind = new Uint8Array(data.kind);
     this.flops = new Float64Array(data.flops);
     this.bytes = new Float64Array(data.bytes);
@@ -119,6 +121,15 @@ class Doc {
   opWord(id) { return this.words[this.op[id]]; }
 
   nameWord(id) { return this.words[this.name[id]]; }
+
+  /** A box's name, else its operator, and the line that made it. */
+  sourceWord(id) {
+    const name = this.nameWord(id) || this.opWord(id);
+    return this.loc[id] > 0 ? `${name} ${this.locWord(id)}` : name;
+  }
+
+  /** The line that made a box, or nothing. */
+  locWord(id) { return this.loc[id] > 0 ? `${this.words[this.loc[id] - 1]}:${this.line[id]}` : null; }
 
   pathWord(group) { return this.words[this.groupPath[group]]; }
 

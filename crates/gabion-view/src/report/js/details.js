@@ -104,7 +104,7 @@ class Details {
         ["kind", doc.kinds[doc.kind[id]]], ["in", this.path(stage, doc.group[id])], ["stages", `from ${doc.stages[doc.start[id]].name} ${lasts}`],
         ["operations", doc.flops[id] > 0 ? flopsText(doc.flops[id]) : null], ["bytes moved", doc.bytes[id] > 0 ? bytesText(doc.bytes[id]) : null],
         ["intensity", intensity], ["measured", doc.ns?.[id] > 0 ? timeText(doc.ns[id]) : null],
-        ["built at", doc.loc[id] > 0 ? element("code", {}, [doc.words[doc.loc[id] - 1]]) : null],
+        ["built at", doc.loc[id] > 0 ? element("code", {}, [doc.locWord(id)]) : null],
       ]),
       ...this.section("Attributes", doc.attributes(id).length > 0 ? [this.facts(doc.attributes(id).map(([key, value]) => [key, element("code", {}, [value])]))] : []),
       ...this.links("Reads", stage, stage.operandsOf(id)),

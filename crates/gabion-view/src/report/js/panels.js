@@ -136,11 +136,18 @@ class Panels {
       return lower.get(number).includes(word);
     };
     const outcome = (at) => (ledger.fired[at] === 1 ? "fired" : "refused");
+    // The values of the graph as it was built, with the lines that made them.
+    const MOST_SOURCES = 6;
+    const sources = (at) => {
+      const from = ledger.from[at].slice(0, MOST_SOURCES).map((id) => doc.sourceWord(id));
+      const more = ledger.from[at].length - from.length;
+      return [...from, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
+    };
     return this.filtered({
-      label: "Ledger", columns: [["pass", "minmax(110px,1fr)"], ["", "76px"], ["candidate", "minmax(140px,1.4fr)"], ["where", "minmax(120px,1.4fr)", "path"], ["why", "minmax(200px,4fr)"]],
+      label: "Ledger", columns: [["pass", "minmax(110px,1fr)"], ["", "76px"], ["candidate", "minmax(140px,1.4fr)"], ["where", "minmax(120px,1.4fr)", "path"], ["why", "minmax(200px,4fr)"], ["from", "minmax(160px,3fr)"]],
       cells: (at) => [
         words[ledger.pass[at]], element("span", { class: `chip ${outcome(at)}` }, [outcome(at)]), words[ledger.candidate[at]],
-        words[ledger.scope[at]] || "–", words[ledger.why[at]],
+        words[ledger.scope[at]] || "–", words[ledger.why[at]], sources(at),
       ],
       activate: (at) => {
         if (ledger.target[at] === 0) {

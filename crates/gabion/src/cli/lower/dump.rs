@@ -9,7 +9,7 @@ use std::path::Path;
 use gabion::cpu::cpu_target;
 use gabion::folders::MadeFolders;
 use gabion::ir::Graph;
-use gabion::lower::Lowered;
+use gabion::lower::{Lowered, Sources};
 use serde_json::{Value, json};
 
 use super::pass_json;
@@ -153,7 +153,8 @@ fn files(graph: &Graph, lowered: &Lowered) -> Vec<(String, String)> {
             files.extend(names.into_iter().zip(texts));
         }
     }
-    files.push((LEDGER.to_owned(), lowered.ledger.to_string()));
+    let ledger = lowered.ledger.with_sources(&Sources::new(graph));
+    files.push((LEDGER.to_owned(), ledger));
     let mut manifest = json!({
         "graph": graph.name.as_ref(),
         "target": cpu_target().name,
