@@ -1,7 +1,7 @@
 //! Traces in the Chrome trace event format (`chrome://tracing`, Perfetto): written from a profile, read
 //! back for a plan. <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::time::Duration;
 
@@ -31,18 +31,46 @@ pub enum TraceError {
     Form(String),
     /// It was measured on another plan.
     #[error(
-        "the trace was measured on another plan: expected @{expected} ({expected_digest}), found @{found} ({found_digest}); measure again with this model and this version"
+        "the trace was measured on another plan: expected {expected}, found {found}; measure again with this model and this version, or look at the model that was measured"
     )]
     OtherPlan {
-        /// The plan's name.
-        expected: String,
-        /// Its digest.
-        expected_digest: String,
-        /// The name that the trace has.
-        found: String,
-        /// The digest that the trace has.
-        found_digest: String,
+        /// The plan.
+        expected: PlanId,
+        /// The one that the trace has.
+        found: PlanId,
     },
+}
+
+/// What a trace says of its plan: `@name (71 steps, 0f3c..)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanId {
+    /// Its name.
+    pub name: String,
+    /// [`plan_digest`]: plans are the same if this is.
+    pub digest: String,
+    /// How many steps it has, if that is said.
+    pub steps: Option<u64>,
+}
+
+impl PlanId {
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            name: plan.name.clone(),
+            digest: plan_digest(plan),
+            steps: Some(plan.steps.len() as u64),
+        }
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{} (", self.name)?;
+        if let Some(steps) = self.steps {
+            write!(f, "{steps} steps, ")?;
+        }
+        write!(f, "{})", self.digest)
+    }
 }
 
 /// The track of phases; worker `n` has track `n + 1`.
@@ -84,6 +112,7 @@ pub fn write_trace(
     let head = json!({
         "plan": plan.name,
         "digest": plan_digest(plan),
+        "steps": plan.steps.len(),
         "workers": profile.workers.len(),
         "lost": profile.lost,
         "runs": runs,
@@ -197,23 +226,12 @@ fn shown(plan: &Plan, view: &View, sizes: &Bindings) -> String {
 /// Reads a trace that [`write_trace`] wrote of this plan.
 ///
 /// # Errors
-/// No such trace, or one of another plan.
+/// No such trace, one of another plan, or one with runs or steps that are not there.
 pub fn read_trace(text: &str, plan: &Plan) -> Result<(Profile, Vec<Phase>), TraceError> {
     let form = |problem: String| TraceError::Form(problem);
     let trace: Value = serde_json::from_str(text).map_err(|e| form(e.to_string()))?;
     let head = &trace["otherData"];
-    let (Some(name), Some(digest)) = (head["plan"].as_str(), head["digest"].as_str()) else {
-        return Err(form("otherData has no plan and digest".to_owned()));
-    };
-    let expected_digest = plan_digest(plan);
-    if digest != expected_digest {
-        return Err(TraceError::OtherPlan {
-            expected: plan.name.clone(),
-            expected_digest,
-            found: name.to_owned(),
-            found_digest: digest.to_owned(),
-        });
-    }
+    check_plan(head, plan)?;
     let workers = number(&head["workers"], "otherData.workers")?;
     if workers > MOST_WORKERS {
         return Err(form(format!("{workers} workers, at most {MOST_WORKERS}")));
@@ -226,42 +244,68 @@ pub fn read_trace(text: &str, plan: &Plan) -> Result<(Profile, Vec<Phase>), Trac
     for run in list(&head["runs"], "otherData.runs")? {
         profile.runs.push(read_run(run)?);
     }
+    // Copies of outputs come after the last step.
+    let steps = (plan.steps.len() + plan.outputs.len()) as u64;
     let mut phases = Vec::new();
     for event in list(&trace["traceEvents"], "traceEvents")? {
         if event["ph"] != "X" {
             continue;
         }
-        let start_ns = nanos(&event["ts"], "ts")?;
-        let time = nanos(&event["dur"], "dur")?;
         let track = number(&event["tid"], "tid")?;
         if track == PHASES {
             phases.push(Phase {
                 name: event["name"].as_str().unwrap_or_default().to_owned(),
-                start: Duration::from_nanos(start_ns),
-                time: Duration::from_nanos(time),
+                start: Duration::from_nanos(nanos(&event["ts"], "ts")?),
+                time: Duration::from_nanos(nanos(&event["dur"], "dur")?),
             });
             continue;
         }
-        let args = &event["args"];
-        let small = |field: &str| -> Result<u32, TraceError> {
-            let value = number(&args[field], field)?;
-            u32::try_from(value).map_err(|_| form(format!("{field} is {value}")))
-        };
-        let (step, run) = (small("step")?, small("run")?);
-        let waited_ns = number(&args["waited_ns"], "waited_ns")?;
+        let span = read_span(event, profile.runs.len() as u64, steps)?;
         let Some(spans) = profile.workers.get_mut(track as usize - 1) else {
             return Err(form(format!("track {track}, there are {workers} workers")));
         };
-        let overflow = || form(format!("a time of {start_ns} ns and {time} ns more"));
-        spans.push(StepSpan {
-            run,
-            step,
-            start_ns: start_ns.checked_sub(waited_ns).ok_or_else(overflow)?,
-            waited_ns,
-            end_ns: start_ns.checked_add(time).ok_or_else(overflow)?,
-        });
+        spans.push(span);
     }
     Ok((profile, phases))
+}
+
+/// Refuses what was measured on another plan, or does not say on which.
+fn check_plan(head: &Value, plan: &Plan) -> Result<(), TraceError> {
+    let (Some(name), Some(digest)) = (head["plan"].as_str(), head["digest"].as_str()) else {
+        let problem = "otherData has no plan and digest".to_owned();
+        return Err(TraceError::Form(problem));
+    };
+    let expected = PlanId::of(plan);
+    if digest == expected.digest {
+        return Ok(());
+    }
+    let found = PlanId {
+        name: name.to_owned(),
+        digest: digest.to_owned(),
+        steps: head["steps"].as_u64(),
+    };
+    Err(TraceError::OtherPlan { expected, found })
+}
+
+/// A step's event, of one of `runs` runs and one of `steps` steps.
+fn read_span(event: &Value, runs: u64, steps: u64) -> Result<StepSpan, TraceError> {
+    let args = &event["args"];
+    let below = |field: &str, limit: u64| -> Result<u32, TraceError> {
+        let value = number(&args[field], field)?;
+        let known = u32::try_from(value).ok().filter(|_| value < limit);
+        known.ok_or_else(|| TraceError::Form(format!("{field} {value}: there are {limit}, from 0")))
+    };
+    let start_ns = nanos(&event["ts"], "ts")?;
+    let time = nanos(&event["dur"], "dur")?;
+    let waited_ns = number(&args["waited_ns"], "waited_ns")?;
+    let overflow = || TraceError::Form(format!("a time of {start_ns} ns and {time} ns more"));
+    Ok(StepSpan {
+        run: below("run", runs)?,
+        step: below("step", steps)?,
+        start_ns: start_ns.checked_sub(waited_ns).ok_or_else(overflow)?,
+        waited_ns,
+        end_ns: start_ns.checked_add(time).ok_or_else(overflow)?,
+    })
 }
 
 /// More workers than any machine has: such a file was not written here.
@@ -382,9 +426,14 @@ mod tests {
         other.name = "other".to_owned();
         let error = said(&text, &other);
         assert!(
-            error.contains("another plan: expected @other (") && error.contains("found @gate ("),
+            error.contains("another plan: expected @other (1 steps, ")
+                && error.contains("found @gate (1 steps, "),
             "{error}"
         );
+        // A trace that does not say how many steps its plan has.
+        let older = said(&text.replace("\"steps\":1,", ""), &other);
+        assert!(older.contains("found @gate ("), "{older}");
+        assert!(!older.contains("found @gate (1 steps"), "{older}");
         assert!(said("[", &plan).contains("not a trace of a plan: "));
         assert!(said("{}", &plan).contains("otherData has no plan and digest"));
         let error = said(&text.replace("\"workers\":2", "\"workers\":1"), &plan);
@@ -399,5 +448,67 @@ mod tests {
             error.contains("step: expected a number, found -1"),
             "{error}"
         );
+    }
+
+    /// Files that were cut, or that somebody wrote by hand.
+    #[test]
+    fn what_no_run_can_have_taken_is_refused() {
+        let plan = plan();
+        let text = written(&plan);
+        let said = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            let error = read_trace(&text.replace(from, to), &plan).unwrap_err();
+            error.to_string()
+        };
+        for cut in [text.len() / 4, text.len() / 2, text.len() - 3] {
+            let error = read_trace(&text[..cut], &plan).unwrap_err().to_string();
+            assert!(error.contains("EOF while parsing"), "{cut}: {error}");
+        }
+        // Steps: the plan's one and the copy of its one output.
+        for (from, to, words) in [
+            ("\"step\":0", "\"step\":2", "step 2: there are 2, from 0"),
+            ("\"run\":1", "\"run\":7", "run 7: there are 2, from 0"),
+            (
+                "\"dur\":1234.55",
+                "\"dur\":-1234.55",
+                "dur: expected microseconds",
+            ),
+            ("\"dur\":1234.55", "\"dur\":NaN", "expected value at line"),
+            ("\"dur\":1234.55", "\"dur\":1e999", "number out of range"),
+            (
+                "\"dur\":1234.55",
+                "\"dur\":1e15",
+                "dur: expected microseconds",
+            ),
+            (
+                "\"dur\":1234.55",
+                "\"dur\":\"3\"",
+                "dur: expected microseconds",
+            ),
+            (
+                "\"waited_ns\":17",
+                "\"waited_ns\":1000000000000",
+                "a time of",
+            ),
+            ("\"digest\":", "\"digits\":", "no plan and digest"),
+            ("\"traceEvents\":", "\"events\":", "traceEvents is no list"),
+            ("\"n\":3", "\"n\":-3", "size `n`"),
+        ] {
+            let error = said(from, to);
+            assert!(error.contains(words), "{to}: {error}");
+        }
+    }
+
+    /// The longest times that are read: their sums stay within a number.
+    #[test]
+    fn sums_of_huge_times_do_not_overflow() {
+        let plan = plan();
+        let text = written(&plan).replace("\"dur\":1234.55", "\"dur\":9.9e14");
+        let (mut profile, _) = read_trace(&text, &plan).expect("large, not too large");
+        let span = profile.workers[0][0];
+        profile.workers[0] = vec![span; 40];
+        let timing = profile.steps(0)[0];
+        assert_eq!(timing.busy, Duration::from_nanos(u64::MAX));
+        assert!(profile.waiting_share(0) <= 1.0);
     }
 }
