@@ -15,6 +15,7 @@ pub mod recipe;
 pub mod rewriter;
 pub mod run;
 pub mod select;
+mod watch;
 
 pub use ledger::{Entry, Ledger, Outcome};
 pub use passes::{PASSES, Pass};
@@ -23,3 +24,4 @@ pub use run::{
     LowerError, LowerOptions, Lowered, PassRecord, Snapshot, lower, lower_graph, run_pass,
 };
 pub use select::{PlanOrigins, SelectError, select, select_with_origins};
+pub use watch::{Ahead, Watch};
