@@ -35,9 +35,9 @@ pub enum TraceError {
     )]
     OtherPlan {
         /// The plan.
-        expected: PlanId,
+        expected: Box<PlanId>,
         /// The one that the trace has.
-        found: PlanId,
+        found: Box<PlanId>,
     },
 }
 
@@ -275,15 +275,15 @@ fn check_plan(head: &Value, plan: &Plan) -> Result<(), TraceError> {
         let problem = "otherData has no plan and digest".to_owned();
         return Err(TraceError::Form(problem));
     };
-    let expected = PlanId::of(plan);
+    let expected = Box::new(PlanId::of(plan));
     if digest == expected.digest {
         return Ok(());
     }
-    let found = PlanId {
+    let found = Box::new(PlanId {
         name: name.to_owned(),
         digest: digest.to_owned(),
         steps: head["steps"].as_u64(),
-    };
+    });
     Err(TraceError::OtherPlan { expected, found })
 }
 

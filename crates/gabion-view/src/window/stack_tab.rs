@@ -117,6 +117,8 @@ impl StackTab {
             {
                 let histogram = loader(name).and_then(|tensor| Histogram::of(&tensor, BINS));
                 self.histograms.insert(name.to_owned(), histogram);
+                // The row is higher now.
+                ui.ctx().request_repaint();
             }
             return;
         }
