@@ -4,6 +4,7 @@
 //! before, so measured runs allocate nothing in their steps and compute the same bits.
 
 mod cost;
+mod read;
 mod trace;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use gabion_tensor::Bindings;
 use crate::plan::Plan;
 
 pub use cost::{StepCost, step_cost};
-pub use trace::{Phase, PlanId, TraceError, plan_digest, read_trace, write_trace};
+pub use read::{PlanId, TraceError, read_trace};
+pub use trace::{Phase, plan_digest, write_trace};
 
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
