@@ -89,7 +89,7 @@ struct Args {
     waited_ns: Value,
 }
 
-/// Reads a trace that [`write_trace`] wrote of this plan.
+/// Reads a trace that [`write_trace`](super::write_trace) wrote of this plan.
 ///
 /// # Errors
 /// No such trace, one of another plan, or one with runs or steps that are not there.

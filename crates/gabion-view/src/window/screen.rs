@@ -212,7 +212,8 @@ fn going(ui: &mut Ui, theme: Theme, title: &str, tasks: &[Task], now: Duration) 
         ui.add_space(4.0);
         let part = tasks.last().and_then(|task| task.part.as_ref());
         let share = part.map_or(0.0, |it| it.done as f32 / it.all.max(1) as f32);
-        ui.add(ProgressBar::new(share).desired_height(6.0));
+        let bar = ProgressBar::new(share).desired_height(6.0);
+        ui.add_visible(part.is_some(), bar);
         ui.add_space(8.0);
         leave(ui, "Cancel")
     })
