@@ -212,6 +212,23 @@ def test_times_are_offered_only_where_there_are_any(open_report):
     assert "measured time" in words("smollm2") and "measured time" not in words("three")
 
 
+def test_times_of_a_token_and_of_the_prompt(open_report):
+    report = open_report("timed")
+    page = report.page
+    words = page.locator("#colour option").all_inner_texts()
+    assert words[-2:] == ["measured, token", "measured, prompt"]
+    legend = page.locator("#legend")
+    page.locator("#colour").select_option("time")
+    expect(legend).to_contain_text("median of 3 runs in trace.json")
+    token = page.locator("#legend strong").inner_text()
+    page.locator("#colour").select_option("time1")
+    expect(legend).to_contain_text("one run in trace.json")
+    assert page.locator("#legend strong").inner_text() != token
+    page.get_by_role("tab", name="Steps").click()
+    for name in ["measured, token", "measured, prompt"]:
+        expect(page.get_by_role("columnheader", name=name)).to_be_visible()
+
+
 def test_kinds_can_be_hidden(open_report):
     report = open_report("three")
     page = report.page

@@ -16,6 +16,7 @@ pub mod rewriter;
 pub mod run;
 pub mod select;
 pub mod sources;
+mod watch;
 
 pub use ledger::{Entry, Ledger, Outcome};
 pub use passes::{PASSES, Pass};
@@ -25,3 +26,4 @@ pub use run::{
 };
 pub use select::{PlanOrigins, SelectError, select, select_with_origins};
 pub use sources::{SourceValue, Sources};
+pub use watch::{Ahead, Watch};

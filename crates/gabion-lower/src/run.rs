@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::passes::{PASSES, Pass};
 use crate::rewriter::PassCx;
 use crate::select::{PlanOrigins, SelectError, select_with_origins};
+use crate::watch::{Ahead, Watch};
 
 /// How to lower.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct LowerOptions {
     pub skip: Vec<String>,
     /// Do not verify the graph after each pass, nor the plan.
     pub trust: bool,
+    /// Told before each pass, and may call lowering off.
+    pub watch: Option<Watch>,
 }
 
 /// The graph around one pass. Neighbouring passes share a graph, and graphs share the nodes that are
@@ -65,7 +68,7 @@ pub struct Lowered {
     pub ledger: Ledger,
 }
 
-/// Why lowering failed: a pass is wrong, or the graph cannot be run on the target.
+/// Why lowering failed: a pass is wrong, the graph cannot be run on the target, or it was called off.
 #[derive(Debug, thiserror::Error)]
 pub enum LowerError {
     /// The graph does not verify.
@@ -86,6 +89,12 @@ pub enum LowerError {
         pass: &'static str,
         /// How many rounds it had.
         rounds: usize,
+    },
+    /// [`LowerOptions::watch`] said not to go on.
+    #[error("lowering was called off before `{before}`")]
+    Cancelled {
+        /// The pass that would have been next, or `plan`.
+        before: &'static str,
     },
     /// No such pass.
     #[error("there is no pass `{name}`; the passes are {known}")]
@@ -151,7 +160,9 @@ pub fn lower(
     options: &LowerOptions,
 ) -> Result<Lowered, LowerError> {
     let mut lowered = lower_graph(graph, target, options)?;
-    if options.stop_after.is_none_or(|n| n >= PASSES.len()) {
+    if selects(options) {
+        let done = lowered.passes.len();
+        tell(options, "plan", done, done + 1)?;
         let (plan, origins) = select_with_origins(&lowered.graph, target)?;
         if !options.trust {
             gabion_plan::verify(&plan)?;
@@ -179,7 +190,9 @@ pub fn lower_graph(
     let mut last = options.record.then(|| Arc::new(graph.clone()));
     let mut ledger = Ledger::default();
     let mut records = Vec::new();
+    let all = passes.len() + usize::from(selects(options));
     for pass in passes {
+        tell(options, pass.name, records.len(), all)?;
         let revision = graph.revision();
         let start = Instant::now();
         let rewrites = (pass.run)(
@@ -217,6 +230,25 @@ pub fn lower_graph(
         passes: records,
         ledger,
     })
+}
+
+/// Whether a plan comes after the passes.
+fn selects(options: &LowerOptions) -> bool {
+    options.stop_after.is_none_or(|n| n >= PASSES.len())
+}
+
+fn tell(
+    options: &LowerOptions,
+    name: &'static str,
+    done: usize,
+    all: usize,
+) -> Result<(), LowerError> {
+    match &options.watch {
+        Some(watch) if !watch.goes_on(Ahead { name, done, all }) => {
+            Err(LowerError::Cancelled { before: name })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The passes to run, in order.

@@ -4,6 +4,7 @@
 //! before, so measured runs allocate nothing in their steps and compute the same bits.
 
 mod cost;
+mod read;
 mod trace;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use gabion_tensor::Bindings;
 use crate::plan::Plan;
 
 pub use cost::{StepCost, step_cost};
-pub use trace::{Phase, TraceError, plan_digest, read_trace, write_trace};
+pub use read::{PlanId, TraceError, read_trace};
+pub use trace::{Phase, plan_digest, write_trace};
 
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
@@ -92,33 +94,39 @@ pub struct StepTiming {
     pub waited: Duration,
 }
 
+/// Times of one step of one run, which has at least one span.
+fn timing_of(spans: &[StepSpan]) -> StepTiming {
+    let begin = spans.iter().map(|s| s.start_ns + s.waited_ns).min();
+    let end = spans.iter().map(|s| s.end_ns).max();
+    let wall = end.unwrap_or(0).saturating_sub(begin.unwrap_or(0));
+    // What was read from a file may say anything.
+    let sum = |of: fn(&StepSpan) -> u64| {
+        Duration::from_nanos(spans.iter().map(of).fold(0, u64::saturating_add))
+    };
+    StepTiming {
+        step: spans.first().map_or(0, |span| span.step as usize),
+        wall: Duration::from_nanos(wall),
+        busy: sum(StepSpan::busy_ns),
+        waited: sum(|s| s.waited_ns),
+    }
+}
+
 impl Profile {
     /// How long each step of a run took, in order; steps whose spans are lost are left out.
     pub fn steps(&self, run: usize) -> Vec<StepTiming> {
-        let mut spans: Vec<StepSpan> = self
-            .workers
-            .iter()
-            .flatten()
-            .filter(|span| span.run as usize == run)
+        self.steps_of(run..run.saturating_add(1))
+    }
+
+    /// The same of several runs, one after another.
+    fn steps_of(&self, runs: std::ops::Range<usize>) -> Vec<StepTiming> {
+        let spans = self.workers.iter().flatten();
+        let mut spans: Vec<StepSpan> = spans
+            .filter(|span| runs.contains(&(span.run as usize)))
             .copied()
             .collect();
-        spans.sort_unstable_by_key(|span| span.step);
-        let steps = spans.chunk_by(|a, b| a.step == b.step);
-        steps
-            .map(|spans| {
-                let begin = spans.iter().map(|s| s.start_ns + s.waited_ns).min();
-                let end = spans.iter().map(|s| s.end_ns).max();
-                let wall = end.unwrap_or(0).saturating_sub(begin.unwrap_or(0));
-                let sum =
-                    |of: fn(&StepSpan) -> u64| Duration::from_nanos(spans.iter().map(of).sum());
-                StepTiming {
-                    step: spans[0].step as usize,
-                    wall: Duration::from_nanos(wall),
-                    busy: sum(StepSpan::busy_ns),
-                    waited: sum(|s| s.waited_ns),
-                }
-            })
-            .collect()
+        spans.sort_unstable_by_key(|span| (span.run, span.step));
+        let steps = spans.chunk_by(|a, b| (a.run, a.step) == (b.run, b.step));
+        steps.map(timing_of).collect()
     }
 
     /// How long a run took.
@@ -142,7 +150,7 @@ impl Profile {
     /// For each step, the median of its times over several runs (of equal sizes): one measurement
     /// that a pause of the machine does not show in.
     pub fn median_steps(&self, runs: std::ops::Range<usize>) -> Vec<StepTiming> {
-        let mut all: Vec<StepTiming> = runs.flat_map(|run| self.steps(run)).collect();
+        let mut all = self.steps_of(runs);
         all.sort_unstable_by_key(|timing| (timing.step, timing.wall, timing.busy));
         let steps = all.chunk_by(|a, b| a.step == b.step);
         steps.map(|times| times[(times.len() - 1) / 2]).collect()

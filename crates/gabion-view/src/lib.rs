@@ -5,12 +5,15 @@
 
 pub mod document;
 pub mod export;
+pub mod loading;
 pub mod look;
 pub mod order;
 pub mod place;
 pub mod report;
+mod timings;
 #[cfg(feature = "window")]
 pub mod window;
 
 pub use document::{Document, Sizes};
 pub use look::Look;
+pub use timings::{OtherSteps, Timings};

@@ -24,14 +24,16 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 pub use camera::Camera;
-pub use colour::{ColourBy, Costs, Scale, Timings};
+pub use colour::{ColourBy, Costs, Scale};
 pub use command::{BINDINGS, Command};
 pub use cone::Cone;
 pub use difference::{Counts, Difference};
 pub use palette::Theme;
+pub use run::named;
 pub use search::Query;
 pub use trail::{Spot, item_name};
 
+use crate::Timings;
 use crate::document::{BoxId, Document, GroupId, StageText};
 use crate::place::{Direction, Item, Open, Placement};
 use scenes::Scenes;
@@ -107,7 +109,9 @@ pub struct Look<'d> {
     search: Search,
     trail: trail::Trail,
     bookmarks: Vec<Spot>,
-    timings: Option<Timings>,
+    timings: Vec<Timings>,
+    /// Which of them is shown.
+    timed: usize,
     /// Light or dark.
     pub theme: Theme,
     /// What part is seen.
@@ -145,7 +149,8 @@ impl<'d> Look<'d> {
             search: Search::default(),
             trail: trail::Trail::default(),
             bookmarks: Vec::new(),
-            timings: None,
+            timings: Vec::new(),
+            timed: 0,
             theme: Theme::default(),
             camera: Camera::default(),
             wanted: Some(Wanted::Fit),
@@ -435,16 +440,36 @@ impl<'d> Look<'d> {
         }
     }
 
-    /// Times that steps of the plan took.
-    pub fn set_timings(&mut self, timings: Option<Timings>) {
+    /// Times that steps of the plan took, of one or several things that were run. The first are shown.
+    pub fn set_timings(&mut self, timings: Vec<Timings>) {
         self.timings = timings;
+        self.timed = 0;
         self.scenes.forget_costs();
         self.changed();
     }
 
-    /// Times that steps of the plan took, if they are known.
+    /// The times that are shown, if any are known.
     pub fn timings(&self) -> Option<&Timings> {
-        self.timings.as_ref()
+        self.timings.get(self.timed)
+    }
+
+    /// All times that are known.
+    pub fn all_timings(&self) -> &[Timings] {
+        &self.timings
+    }
+
+    /// Which of [`Look::all_timings`] are shown.
+    pub fn timed(&self) -> usize {
+        self.timed
+    }
+
+    /// Shows others of the times.
+    pub fn set_timed(&mut self, timed: usize) {
+        if timed != self.timed && timed < self.timings.len() {
+            self.timed = timed;
+            self.scenes.forget_costs();
+            self.changed();
+        }
     }
 
     /// The search.

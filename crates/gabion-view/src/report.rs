@@ -15,29 +15,21 @@ mod tests;
 use std::fmt::Write;
 
 use crate::document::{Document, Stage};
+use crate::{OtherSteps, Timings};
 
 /// What a report says beside its document.
 #[derive(Clone, Debug, Default)]
 pub struct ReportOptions {
-    /// How long each step of the plan took in a run, in nanoseconds, by step; empty if none was run.
-    pub step_ns: Vec<u64>,
-    /// What was run, and where: a line for the legend of the times.
-    pub run: String,
+    /// How long the steps of the plan took, for each thing that was run.
+    pub timings: Vec<Timings>,
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// Times of another plan.
-    #[error(
-        "the times are of {found} steps, and the plan has {expected}: they were taken with another plan"
-    )]
-    Steps {
-        /// How many times there are.
-        found: usize,
-        /// How many steps the plan has.
-        expected: usize,
-    },
+    #[error(transparent)]
+    Steps(#[from] OtherSteps),
     /// The data could not be written down.
     #[error("the report's data cannot be written: {0}")]
     Data(#[from] serde_json::Error),
@@ -76,12 +68,8 @@ const SCRIPTS: [&str; 18] = [
 /// # Errors
 /// Times of another plan.
 pub fn report(document: &Document, options: &ReportOptions) -> Result<String, ReportError> {
-    let steps = document.plan().map_or(0, |plan| plan.steps.len());
-    if !options.step_ns.is_empty() && options.step_ns.len() != steps {
-        return Err(ReportError::Steps {
-            found: options.step_ns.len(),
-            expected: steps,
-        });
+    for timings in &options.timings {
+        timings.check(document.plan())?;
     }
     let texts = text_of_stages(document);
     let data = data::Data::new(document, options, &texts);

@@ -11,6 +11,7 @@ mod node;
 mod paint;
 mod picture;
 pub mod raster;
+mod screen;
 mod stack_tab;
 mod text_tab;
 mod top;
@@ -19,15 +20,18 @@ use egui::{Frame, Panel, RichText, Ui};
 use gabion_tensor::HostTensor;
 
 pub use picture::{ExportError, ExportKind, export, picture};
+pub use screen::{Ended, Prepared, Screen, Slot};
 
 use crate::document::{Document, GroupId};
-use crate::look::{Look, Pane, Theme, Timings};
+use crate::loading::{Teller, line};
+use crate::look::{Look, Pane, Theme, named};
 use crate::place::Item;
+use crate::{OtherSteps, Timings};
 use bottom::Bottom;
 use canvas::Canvas;
 
 /// Gives the values of a checkpoint's tensor by its name.
-pub type Loader<'d> = Box<dyn Fn(&str) -> Option<HostTensor> + 'd>;
+pub type Loader<'d> = Box<dyn Fn(&str) -> Option<HostTensor> + Send + 'd>;
 
 /// The same, lent.
 type Loads<'l> = dyn Fn(&str) -> Option<HostTensor> + 'l;
@@ -39,8 +43,8 @@ pub struct Options<'d> {
     pub stage: Option<String>,
     /// A module path, or a name of a weight or value, to jump to.
     pub focus: Option<String>,
-    /// Times that steps took.
-    pub timings: Option<Timings>,
+    /// Times that steps took, for each thing that was run.
+    pub timings: Vec<Timings>,
     /// Values of weights, for their histograms.
     pub loader: Option<Loader<'d>>,
     /// Light or dark; by what the desktop says if it is not said here.
@@ -78,6 +82,36 @@ pub enum WindowError {
         /// Names like it, as a sentence's end.
         near: String,
     },
+    /// Times of another plan.
+    #[error(transparent)]
+    Timings(#[from] OtherSteps),
+}
+
+impl Options<'_> {
+    /// Refuses options that name what the document has not, or times of another plan.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::NoStage`], [`WindowError::NoFocus`] and [`WindowError::Timings`].
+    pub fn check(&self, document: &Document) -> Result<(), WindowError> {
+        self.start(document).map(drop)
+    }
+
+    /// The stage and the item to begin with.
+    fn start(&self, document: &Document) -> Result<(usize, Option<Item>), WindowError> {
+        for timings in &self.timings {
+            timings.check(document.plan())?;
+        }
+        let stage = match &self.stage {
+            Some(stage) => stage_of(document, stage)?,
+            None => 0,
+        };
+        let Some(focus) = &self.focus else {
+            return Ok((stage, None));
+        };
+        let item = named(document, stage, focus).ok_or_else(|| no_focus(document, focus))?;
+        Ok((stage, Some(item)))
+    }
 }
 
 /// What is drawn, and all that is drawn with.
@@ -98,18 +132,16 @@ impl<'d> Viewer<'d> {
     ///
     /// # Errors
     ///
-    /// [`WindowError::NoStage`] and [`WindowError::NoFocus`] if the options name what is not there.
+    /// As [`Options::check`].
     pub fn new(document: &'d Document, options: Options<'d>) -> Result<Self, WindowError> {
+        let (stage, focus) = options.start(document)?;
         let mut look = Look::new(document);
         look.set_timings(options.timings);
         if let Some(theme) = options.theme {
             look.theme = theme;
         }
-        if let Some(stage) = &options.stage {
-            look.set_stage(stage_of(document, stage)?);
-        }
-        if let Some(focus) = &options.focus {
-            let item = look.named(focus).ok_or_else(|| no_focus(document, focus))?;
+        look.set_stage(stage);
+        if let Some(item) = focus {
             look.jump(item);
             if let Item::Group(group) = item {
                 look.set_open(group, true);
@@ -152,7 +184,9 @@ impl<'d> Viewer<'d> {
                 .min_size(60.0)
                 .frame(frame)
                 .show(ui, |ui| {
-                    self.bottom.ui(ui, &mut self.look, self.loader.as_deref());
+                    let loader = self.loader.as_ref();
+                    let loader = loader.map(|it| -> &Loads<'_> { it.as_ref() });
+                    self.bottom.ui(ui, &mut self.look, loader);
                 });
             Panel::right("details")
                 .resizable(true)
@@ -256,7 +290,36 @@ fn no_focus(document: &Document, asked: &str) -> WindowError {
     }
 }
 
-struct App<'d>(Viewer<'d>);
+/// Opens a window at once, and returns when it is closed. `work` makes in a thread of its own what is looked at, and tells
+/// meanwhile what it is doing; the window shows that, then the viewer, or the error. Where there is no display, the work is
+/// not begun. If the window is closed before the work is done, this returns at once: the thread is told, and ends when it
+/// next asks.
+///
+/// # Errors
+///
+/// [`WindowError::NoDisplay`] or [`WindowError::NoWindow`].
+pub fn open_when_ready(
+    title: &str,
+    theme: Option<Theme>,
+    work: impl FnOnce(&Teller<Prepared>) -> Result<Prepared, String> + Send + 'static,
+) -> Result<Ended, WindowError> {
+    let slot = Slot::default();
+    native(title, |context| {
+        let context = context.clone();
+        let (teller, listener) = line(move || context.request_repaint());
+        // As much stack as the main thread has: the work may be done in either.
+        let thread = std::thread::Builder::new().stack_size(8 << 20);
+        thread.spawn(move || teller.ends(work(&teller)))?;
+        Ok(Screen::new(&slot, title, theme, listener))
+    })?;
+    Ok(slot.ended())
+}
+
+fn title_of(name: &str) -> String {
+    format!("{name} · Gabion")
+}
+
+struct App<'d>(Screen<'d>);
 
 impl eframe::App for App<'_> {
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
@@ -264,27 +327,36 @@ impl eframe::App for App<'_> {
     }
 }
 
-/// Opens a window and returns when it is closed.
-///
-/// # Errors
-///
-/// [`WindowError`] if the options name what is not there, or no window can be opened.
-pub fn open(document: &Document, options: Options<'_>) -> Result<(), WindowError> {
-    // What is wrong with the options is said first: it can be mended without a display.
-    let viewer = Viewer::new(document, options)?;
-    let title = format!("{} · Gabion", document.title);
+/// What the window system said, without the line of its source that said it: `.. at event_loop.rs:7: no display.`
+fn without_place(reason: &str) -> String {
+    let place = reason
+        .find(".rs:")
+        .and_then(|at| reason[at..].split_once(": "));
+    let said = place.map_or(reason, |(_, said)| said);
+    said.trim_end_matches('.').to_owned()
+}
+
+/// Runs a window until it is closed.
+fn native<'d>(
+    name: &str,
+    screen: impl FnOnce(&egui::Context) -> std::io::Result<Screen<'d>> + 'd,
+) -> Result<(), WindowError> {
     let native = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
-            .with_title(&title)
+            .with_title(title_of(name))
             .with_app_id("gabion")
             .with_inner_size([1440.0, 900.0])
             .with_min_inner_size([480.0, 320.0]),
         renderer: eframe::Renderer::Glow,
         ..eframe::NativeOptions::default()
     };
-    let created = eframe::run_native("gabion", native, Box::new(|_| Ok(Box::new(App(viewer)))));
+    let create = move |creation: &eframe::CreationContext<'_>| {
+        let app = App(screen(&creation.egui_ctx)?);
+        Ok(Box::new(app) as Box<dyn eframe::App + 'd>)
+    };
+    let created = eframe::run_native("gabion", native, Box::new(create));
     created.map_err(|error| {
-        let reason = error.to_string();
+        let reason = without_place(&error.to_string());
         match &error {
             eframe::Error::Winit(_) | eframe::Error::WinitEventLoop(_) => {
                 WindowError::NoDisplay { reason }
@@ -292,4 +364,20 @@ pub fn open(document: &Document, options: Options<'_>) -> Result<(), WindowError
             _ => WindowError::NoWindow { reason },
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_place;
+
+    #[test]
+    fn reasons_name_no_file_of_the_source() {
+        let said = without_place("winit: os error at /a/b-0.3/mod.rs:765: neither X nor Y is set.");
+        assert_eq!(said, "neither X nor Y is set");
+        assert_eq!(
+            without_place("no OpenGL: nothing fits"),
+            "no OpenGL: nothing fits"
+        );
+        assert_eq!(without_place("at mod.rs:7"), "at mod.rs:7");
+    }
 }

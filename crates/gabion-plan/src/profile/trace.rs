@@ -1,5 +1,5 @@
-//! Traces in the Chrome trace event format (`chrome://tracing`, Perfetto): written from a profile, read
-//! back for a plan. <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>
+//! Traces in the Chrome trace event format (`chrome://tracing`, Perfetto), written from a profile.
+//! <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,30 +23,8 @@ pub struct Phase {
     pub time: Duration,
 }
 
-/// Why a trace cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TraceError {
-    /// It is no JSON, or no trace that was written here.
-    #[error("not a trace of a plan: {0}; write one with `gabion generate --profile`")]
-    Form(String),
-    /// It was measured on another plan.
-    #[error(
-        "the trace was measured on another plan: expected @{expected} ({expected_digest}), found @{found} ({found_digest}); measure again with this model and this version"
-    )]
-    OtherPlan {
-        /// The plan's name.
-        expected: String,
-        /// Its digest.
-        expected_digest: String,
-        /// The name that the trace has.
-        found: String,
-        /// The digest that the trace has.
-        found_digest: String,
-    },
-}
-
 /// The track of phases; worker `n` has track `n + 1`.
-const PHASES: u64 = 0;
+pub(super) const PHASES: u64 = 0;
 
 /// A number by which plans are told apart: FNV-1a of the text form, in hexadecimal.
 pub fn plan_digest(plan: &Plan) -> String {
@@ -84,6 +62,7 @@ pub fn write_trace(
     let head = json!({
         "plan": plan.name,
         "digest": plan_digest(plan),
+        "steps": plan.steps.len(),
         "workers": profile.workers.len(),
         "lost": profile.lost,
         "runs": runs,
@@ -194,124 +173,15 @@ fn shown(plan: &Plan, view: &View, sizes: &Bindings) -> String {
     text + "]"
 }
 
-/// Reads a trace that [`write_trace`] wrote of this plan.
-///
-/// # Errors
-/// No such trace, or one of another plan.
-pub fn read_trace(text: &str, plan: &Plan) -> Result<(Profile, Vec<Phase>), TraceError> {
-    let form = |problem: String| TraceError::Form(problem);
-    let trace: Value = serde_json::from_str(text).map_err(|e| form(e.to_string()))?;
-    let head = &trace["otherData"];
-    let (Some(name), Some(digest)) = (head["plan"].as_str(), head["digest"].as_str()) else {
-        return Err(form("otherData has no plan and digest".to_owned()));
-    };
-    let expected_digest = plan_digest(plan);
-    if digest != expected_digest {
-        return Err(TraceError::OtherPlan {
-            expected: plan.name.clone(),
-            expected_digest,
-            found: name.to_owned(),
-            found_digest: digest.to_owned(),
-        });
-    }
-    let workers = number(&head["workers"], "otherData.workers")?;
-    if workers > MOST_WORKERS {
-        return Err(form(format!("{workers} workers, at most {MOST_WORKERS}")));
-    }
-    let mut profile = Profile {
-        runs: Vec::new(),
-        workers: vec![Vec::new(); workers as usize],
-        lost: number(&head["lost"], "otherData.lost")?,
-    };
-    for run in list(&head["runs"], "otherData.runs")? {
-        profile.runs.push(read_run(run)?);
-    }
-    let mut phases = Vec::new();
-    for event in list(&trace["traceEvents"], "traceEvents")? {
-        if event["ph"] != "X" {
-            continue;
-        }
-        let start_ns = nanos(&event["ts"], "ts")?;
-        let time = nanos(&event["dur"], "dur")?;
-        let track = number(&event["tid"], "tid")?;
-        if track == PHASES {
-            phases.push(Phase {
-                name: event["name"].as_str().unwrap_or_default().to_owned(),
-                start: Duration::from_nanos(start_ns),
-                time: Duration::from_nanos(time),
-            });
-            continue;
-        }
-        let args = &event["args"];
-        let small = |field: &str| -> Result<u32, TraceError> {
-            let value = number(&args[field], field)?;
-            u32::try_from(value).map_err(|_| form(format!("{field} is {value}")))
-        };
-        let (step, run) = (small("step")?, small("run")?);
-        let waited_ns = number(&args["waited_ns"], "waited_ns")?;
-        let Some(spans) = profile.workers.get_mut(track as usize - 1) else {
-            return Err(form(format!("track {track}, there are {workers} workers")));
-        };
-        let overflow = || form(format!("a time of {start_ns} ns and {time} ns more"));
-        spans.push(StepSpan {
-            run,
-            step,
-            start_ns: start_ns.checked_sub(waited_ns).ok_or_else(overflow)?,
-            waited_ns,
-            end_ns: start_ns.checked_add(time).ok_or_else(overflow)?,
-        });
-    }
-    Ok((profile, phases))
-}
-
-/// More workers than any machine has: such a file was not written here.
-const MOST_WORKERS: u64 = 4096;
-
-fn read_run(run: &Value) -> Result<ProfiledRun, TraceError> {
-    let mut sizes = Bindings::default();
-    let Some(given) = run["sizes"].as_object() else {
-        return Err(TraceError::Form("a run has no sizes".to_owned()));
-    };
-    for (symbol, size) in given {
-        let size = size.as_i64().unwrap_or(-1);
-        let wrong = |e: String| TraceError::Form(format!("size `{symbol}`: {e}"));
-        sizes.bind(symbol, size).map_err(|e| wrong(e.to_string()))?;
-    }
-    Ok(ProfiledRun {
-        start_ns: number(&run["start_ns"], "start_ns")?,
-        end_ns: number(&run["end_ns"], "end_ns")?,
-        sizes,
-    })
-}
-
-fn list<'a>(value: &'a Value, what: &str) -> Result<&'a Vec<Value>, TraceError> {
-    let list = value.as_array();
-    list.ok_or_else(|| TraceError::Form(format!("{what} is no list")))
-}
-
-fn number(value: &Value, what: &str) -> Result<u64, TraceError> {
-    let number = value.as_u64();
-    number.ok_or_else(|| TraceError::Form(format!("{what}: expected a number, found {value}")))
-}
-
-fn nanos(value: &Value, what: &str) -> Result<u64, TraceError> {
-    match value.as_f64() {
-        Some(micros) if (0.0..1e15).contains(&micros) => Ok((micros * 1e3).round() as u64),
-        _ => Err(TraceError::Form(format!(
-            "{what}: expected microseconds, found {value}"
-        ))),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan() -> Plan {
+    pub(crate) fn plan() -> Plan {
         Plan::parse(include_str!("gate.plan")).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    fn sample() -> (Profile, Vec<Phase>) {
+    pub(crate) fn sample() -> (Profile, Vec<Phase>) {
         let mut sizes = Bindings::default();
         sizes.bind("n", 3).expect("bound once");
         let span = |run, start_ns| StepSpan {
@@ -342,17 +212,11 @@ mod tests {
         (profile, vec![phase])
     }
 
-    fn written(plan: &Plan) -> String {
+    pub(crate) fn written(plan: &Plan) -> String {
         let (profile, phases) = sample();
         let mut bytes = Vec::new();
         write_trace(&mut bytes, plan, &profile, &phases).expect("memory takes it");
         String::from_utf8(bytes).expect("JSON is UTF-8")
-    }
-
-    #[test]
-    fn a_trace_is_read_as_it_was_written() {
-        let plan = plan();
-        assert_eq!(read_trace(&written(&plan), &plan), Ok(sample()));
     }
 
     #[test]
@@ -371,33 +235,5 @@ mod tests {
         assert_eq!(step["args"]["reads"], json!(["f32[3, 64]"]));
         assert_eq!(step["args"]["writes"], json!(["f32[3, 64]"]));
         assert_eq!(step["args"]["flops"], json!(2 * 3 * 128 * 64));
-    }
-
-    #[test]
-    fn other_files_are_refused_in_words() {
-        let plan = plan();
-        let text = written(&plan);
-        let said = |text: &str, plan: &Plan| read_trace(text, plan).unwrap_err().to_string();
-        let mut other = plan.clone();
-        other.name = "other".to_owned();
-        let error = said(&text, &other);
-        assert!(
-            error.contains("another plan: expected @other (") && error.contains("found @gate ("),
-            "{error}"
-        );
-        assert!(said("[", &plan).contains("not a trace of a plan: "));
-        assert!(said("{}", &plan).contains("otherData has no plan and digest"));
-        let error = said(&text.replace("\"workers\":2", "\"workers\":1"), &plan);
-        assert!(error.contains("track 2, there are 1 workers"), "{error}");
-        let error = said(
-            &text.replace("\"workers\":2", "\"workers\":99999999999"),
-            &plan,
-        );
-        assert!(error.contains("99999999999 workers"), "{error}");
-        let error = said(&text.replace("\"step\":0", "\"step\":-1"), &plan);
-        assert!(
-            error.contains("step: expected a number, found -1"),
-            "{error}"
-        );
     }
 }

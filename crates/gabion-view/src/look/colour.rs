@@ -1,6 +1,7 @@
 //! What colours say: kinds, or how much each thing costs, with a legend.
 
-use crate::document::{Document, FIRST_STEP, GroupId, Key, ViewBox};
+use crate::Timings;
+use crate::document::{Document, GroupId, ViewBox};
 use crate::place::Item;
 
 /// What colours say.
@@ -38,21 +39,6 @@ impl ColourBy {
             Self::Intensity => "intensity",
             Self::Time => "time",
         }
-    }
-}
-
-/// Microseconds that steps of the plan took.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Timings {
-    /// By the number of the step.
-    pub steps: Vec<f64>,
-}
-
-impl Timings {
-    /// The time of a box, if it is a step that was measured.
-    pub fn of(&self, key: Key) -> Option<f64> {
-        let number = key.0.checked_sub(FIRST_STEP)?;
-        self.steps.get(number as usize).copied()
     }
 }
 

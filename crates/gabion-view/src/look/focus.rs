@@ -79,7 +79,8 @@ impl Look<'_> {
 
     /// What everything at a stage costs.
     pub fn costs(&mut self, stage: usize) -> Arc<Costs> {
-        self.scenes.costs(stage, self.timings.as_ref())
+        let timings = self.timings.get(self.timed);
+        self.scenes.costs(stage, timings)
     }
 
     /// The scale of the colours in a pane: the dearest of what is visible has the strongest.
@@ -92,7 +93,7 @@ impl Look<'_> {
         let costs = self.costs(stage);
         let visible = placement.items.iter().filter(|placed| !placed.open);
         let values = visible.map(|placed| {
-            let cost = costs.item(self.document, placed.item, self.timings.as_ref());
+            let cost = costs.item(self.document, placed.item, self.timings());
             cost.value(by)
         });
         let most = values.fold(0.0, f64::max);

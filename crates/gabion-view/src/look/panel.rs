@@ -286,8 +286,16 @@ impl Look<'_> {
             let intensity = row("intensity", format!("{intensity:.2} operations/byte"));
             rows = cost_rows(cost, Some(intensity));
         }
-        if let Some(us) = self.timings().and_then(|timings| timings.of(it.key)) {
-            rows.push(row("measured", time(us)));
+        let all = self.all_timings();
+        for timings in all {
+            let Some(us) = timings.of(it.key) else {
+                continue;
+            };
+            let label = match all.len() {
+                1 => "measured".to_owned(),
+                _ => format!("measured, {}", timings.name),
+            };
+            rows.push(row(&label, time(us)));
         }
         rows
     }

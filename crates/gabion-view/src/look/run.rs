@@ -2,7 +2,7 @@
 
 use super::panel::Link;
 use super::{ColourBy, Command, Cone, Hidden, Look, Pane, Spot, Wanted};
-use crate::document::GroupId;
+use crate::document::{Document, GroupId};
 use crate::place::{Direction, Item};
 
 impl Look<'_> {
@@ -267,42 +267,45 @@ impl Look<'_> {
     fn next_colours(&mut self) {
         let all: Vec<ColourBy> = ColourBy::ALL
             .into_iter()
-            .filter(|by| *by != ColourBy::Time || self.timings.is_some())
+            .filter(|by| *by != ColourBy::Time || !self.timings.is_empty())
             .collect();
         let at = all.iter().position(|by| *by == self.colours).unwrap_or(0);
         self.set_colours(all[(at + 1) % all.len()]);
     }
 }
 
+/// The group of a module path (or of the end of one: `layers.3`), or the box that has a name, at a stage.
+pub fn named(document: &Document, stage: usize, name: &str) -> Option<Item> {
+    if name.is_empty() {
+        return None;
+    }
+    let group = |fits: &dyn Fn(&str) -> bool| {
+        let groups = document.tree.groups.iter();
+        // Parts of a divided group have its path and names of their own.
+        let mut own = groups.map(|group| group.path.ends_with(&*group.name) && fits(&group.path));
+        own.position(|it| it)
+            .map(|at| Item::Group(GroupId(at as u32)))
+    };
+    let has_name = |id: &&u32| {
+        let names = &document.get(**id).name;
+        names
+            .split(", ")
+            .any(|it| it == name || it.strip_prefix('%') == Some(name))
+    };
+    let boxes = &document.stages.get(stage)?.boxes;
+    let ends = |path: &str| {
+        path.strip_suffix(name)
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    group(&|path| path == name)
+        .or_else(|| boxes.iter().find(has_name).map(|id| Item::Box(*id)))
+        .or_else(|| group(&ends))
+}
+
 impl Look<'_> {
-    /// The group of a module path (or of the end of one: `layers.3`), or the box that has a name, at the stage that is looked
-    /// at.
+    /// [`named`] at the stage that is looked at.
     pub fn named(&self, name: &str) -> Option<Item> {
-        if name.is_empty() {
-            return None;
-        }
-        let group = |fits: &dyn Fn(&str) -> bool| {
-            let groups = self.document.tree.groups.iter();
-            // Parts of a divided group have its path and names of their own.
-            let mut own =
-                groups.map(|group| group.path.ends_with(&*group.name) && fits(&group.path));
-            own.position(|it| it)
-                .map(|at| Item::Group(GroupId(at as u32)))
-        };
-        let has_name = |id: &&u32| {
-            let names = &self.document.get(**id).name;
-            names
-                .split(", ")
-                .any(|it| it == name || it.strip_prefix('%') == Some(name))
-        };
-        let boxes = &self.document.stages[self.stage].boxes;
-        let ends = |path: &str| {
-            path.strip_suffix(name)
-                .is_some_and(|rest| rest.ends_with('.'))
-        };
-        group(&|path| path == name)
-            .or_else(|| boxes.iter().find(has_name).map(|id| Item::Box(*id)))
-            .or_else(|| group(&ends))
+        named(self.document, self.stage, name)
     }
 
     /// A name at the stage that is looked at, or at the nearest one that has it.

@@ -6,7 +6,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cone::Users;
 use super::difference::Difference;
-use super::{Costs, Hidden, Timings};
+use super::{Costs, Hidden};
+use crate::Timings;
 use crate::document::{BoxId, Document, Kind, ViewBox};
 use crate::place::{Direction, Open, Placement, Scene, default_size, place};
 

@@ -10,6 +10,7 @@ use super::ReportOptions;
 use super::ledger::LedgerData;
 use super::orders::Orders;
 use super::plan::PlanData;
+use crate::Timings;
 use crate::document::{BoxId, Document, Kind, StageKind, StageText};
 
 /// Every word of a report once; others are said by their numbers.
@@ -57,13 +58,25 @@ pub(super) struct Data<'d> {
     ledger: LedgerData,
     faults: Vec<(Option<BoxId>, &'d str)>,
     plan: Option<PlanData>,
-    run: Option<Run<'d>>,
+    runs: Vec<Run<'d>>,
 }
 
+/// Times of the plan's steps.
 #[derive(Serialize)]
 struct Run<'d> {
+    name: &'d str,
     what: &'d str,
-    step_ns: &'d [u64],
+    step_ns: &'d [Option<u64>],
+}
+
+impl<'d> Run<'d> {
+    fn new(timings: &'d Timings) -> Self {
+        Self {
+            name: &timings.name,
+            what: &timings.whence,
+            step_ns: &timings.steps_ns,
+        }
+    }
 }
 
 /// Boxes, field by field. Lists are a count for each box, and all their members one after another.
@@ -157,10 +170,7 @@ impl<'d> Data<'d> {
             ledger,
             faults: faults.map(|(id, what)| (*id, what.as_str())).collect(),
             plan,
-            run: (!options.step_ns.is_empty()).then_some(Run {
-                what: &options.run,
-                step_ns: &options.step_ns,
-            }),
+            runs: options.timings.iter().map(Run::new).collect(),
             words,
         }
     }

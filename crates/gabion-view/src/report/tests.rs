@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::data::Data;
 use super::{ReportError, ReportOptions, report, text_of_stages};
+use crate::Timings;
 use crate::document::{Document, Sizes};
 
 fn ty(text: &str) -> TensorType {
@@ -164,13 +165,16 @@ fn times_of_another_plan_are_refused() {
     let document = lowered(&three_linears());
     let steps = document.plan().expect("a plan").steps.len();
     let of = |n| ReportOptions {
-        step_ns: vec![1_000; n],
-        run: "once".to_owned(),
+        timings: vec![Timings {
+            name: "run".to_owned(),
+            whence: "once".to_owned(),
+            steps_ns: vec![Some(1_000); n],
+        }],
     };
     assert!(report(&document, &of(steps)).is_ok());
     let error = report(&document, &of(steps + 1)).expect_err("one too many");
     assert!(
-        matches!(error, ReportError::Steps { found, expected } if found == steps + 1 && expected == steps)
+        matches!(error, ReportError::Steps(it) if it.found == steps + 1 && it.expected == steps)
     );
     assert!(error.to_string().contains("another plan"));
 }

@@ -66,9 +66,10 @@ impl Bottom {
         }
     }
 
-    fn beside_tabs(&mut self, ui: &mut Ui, look: &Look<'_>) {
+    fn beside_tabs(&mut self, ui: &mut Ui, look: &mut Look<'_>) {
+        let theme = look.theme;
         let weak = |ui: &mut Ui, words: String| {
-            ui.label(RichText::new(words).color(color(look.theme.weak_text())))
+            ui.label(RichText::new(words).color(color(theme.weak_text())))
         };
         match self.tab {
             Tab::Text => {
@@ -115,6 +116,11 @@ impl Bottom {
                 ui.add_enabled_ui(look.timings().is_some(), |ui| {
                     ui.selectable_value(&mut self.by_time, true, "slowest first")
                 });
+                super::top::which_times(ui, look);
+                if let Some(timings) = look.timings() {
+                    let total = time(timings.total());
+                    weak(ui, format!("{total} in all, {}", timings.whence));
+                }
             }
         }
     }

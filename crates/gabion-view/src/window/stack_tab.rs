@@ -117,6 +117,8 @@ impl StackTab {
             {
                 let histogram = loader(name).and_then(|tensor| Histogram::of(&tensor, BINS));
                 self.histograms.insert(name.to_owned(), histogram);
+                // The row is higher now.
+                ui.ctx().request_repaint();
             }
             return;
         }
@@ -182,8 +184,11 @@ fn strip(ui: &mut Ui, look: &Look<'_>, rows: &[PartRow], all: usize) {
 }
 
 fn draw(ui: &mut Ui, look: &Look<'_>, histogram: &Histogram) {
-    ui.horizontal(|ui| {
-        let (rect, response) = ui.allocate_exact_size(vec2(160.0, 34.0), Sense::hover());
+    // As high as the drawing from the start: a table puts a lower row in the middle, from where it would grow downwards.
+    let size = vec2(160.0, 34.0);
+    let row = egui::Layout::left_to_right(egui::Align::Center);
+    ui.allocate_ui_with_layout(size, row, |ui| {
+        let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
         let most = histogram.bins.iter().copied().max().unwrap_or(1).max(1) as f32;
         let width = rect.width() / histogram.bins.len() as f32;
         for (at, n) in histogram.bins.iter().enumerate() {

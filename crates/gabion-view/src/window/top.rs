@@ -147,6 +147,9 @@ fn switches(ui: &mut Ui, look: &mut Look<'_>) {
             }
         });
     look.set_colours(colours);
+    if colours == ColourBy::Time {
+        which_times(ui, look);
+    }
     let mut hidden = look.hidden();
     let mut shown = !hidden.weights;
     if ui
@@ -277,6 +280,19 @@ fn stages(ui: &mut Ui, look: &mut Look<'_>) {
     });
 }
 
+/// Which times are shown, where there are several.
+pub(super) fn which_times(ui: &mut Ui, look: &mut Look<'_>) {
+    if look.all_timings().len() < 2 {
+        return;
+    }
+    let mut timed = look.timed();
+    for (at, timings) in look.all_timings().iter().enumerate() {
+        ui.selectable_value(&mut timed, at, format!("of the {}", timings.name))
+            .on_hover_text(&timings.whence);
+    }
+    look.set_timed(timed);
+}
+
 /// What colours mean, in the corner of the drawing.
 pub(super) fn legend(ui: &mut Ui, look: &mut Look<'_>) {
     let Some(scale) = look.scale(Pane::Now) else {
@@ -284,10 +300,20 @@ pub(super) fn legend(ui: &mut Ui, look: &mut Look<'_>) {
     };
     let total = look.costs(look.stage()).total();
     let theme = look.theme;
+    let font = egui::FontId::proportional(11.0);
+    let mut all = format!("all: {}", total.text(scale.by));
+    if let (ColourBy::Time, Some(timings)) = (scale.by, look.timings()) {
+        all = format!("{all}, {}", timings.whence);
+    }
+    let all = ui
+        .painter()
+        .layout(all, font.clone(), color(theme.text()), 240.0);
     let rect = ui.max_rect();
+    let rows = all.rows.len().max(1) as f32;
+    let height = 60.0 + all.size().y * (rows - 1.0) / rows;
     let place = egui::Rect::from_min_size(
-        egui::pos2(rect.left() + 12.0, rect.bottom() - 72.0),
-        egui::vec2(260.0, 60.0),
+        egui::pos2(rect.left() + 12.0, rect.bottom() - 12.0 - height),
+        egui::vec2(260.0, height),
     );
     let painter = ui.painter();
     painter.rect(
@@ -305,40 +331,29 @@ pub(super) fn legend(ui: &mut Ui, look: &mut Look<'_>) {
             bar.min + egui::vec2(step as f32 * width, 0.0),
             egui::vec2(width + 0.5, bar.height()),
         );
-        painter.rect_filled(
-            at,
-            0.0,
-            color(theme.heat(step as f32 / (STEPS - 1) as f32).fill),
-        );
+        let heat = theme.heat(step as f32 / (STEPS - 1) as f32);
+        painter.rect_filled(at, 0.0, color(heat.fill));
     }
-    let font = egui::FontId::proportional(11.0);
-    let weak = color(theme.weak_text());
-    let below = bar.left_bottom() + egui::vec2(0.0, 3.0);
-    painter.text(below, egui::Align2::LEFT_TOP, "0", font.clone(), weak);
-    let middle = crate::look::colour::short_text(scale.by, scale.value(0.5));
-    painter.text(
-        bar.center_bottom() + egui::vec2(0.0, 3.0),
-        egui::Align2::CENTER_TOP,
-        middle,
-        font.clone(),
-        weak,
-    );
-    let most = crate::look::colour::short_text(scale.by, scale.most);
-    painter.text(
-        bar.right_bottom() + egui::vec2(0.0, 3.0),
-        egui::Align2::RIGHT_TOP,
-        most,
-        font.clone(),
-        weak,
-    );
-    let all = format!("all: {}", total.text(scale.by));
-    painter.text(
-        place.left_bottom() + egui::vec2(10.0, -3.0),
-        egui::Align2::LEFT_BOTTOM,
-        all,
-        font,
-        color(theme.text()),
-    );
+    let short = |value: f64| crate::look::colour::short_text(scale.by, value);
+    for (at, align, words) in [
+        (bar.left_bottom(), egui::Align2::LEFT_TOP, "0".to_owned()),
+        (
+            bar.center_bottom(),
+            egui::Align2::CENTER_TOP,
+            short(scale.value(0.5)),
+        ),
+        (
+            bar.right_bottom(),
+            egui::Align2::RIGHT_TOP,
+            short(scale.most),
+        ),
+    ] {
+        let below = at + egui::vec2(0.0, 3.0);
+        painter.text(below, align, words, font.clone(), color(theme.weak_text()));
+    }
+    let corner = place.left_bottom() + egui::vec2(10.0, -3.0);
+    let place = egui::Align2::LEFT_BOTTOM.anchor_size(corner, all.size());
+    painter.galley(place.min, all, color(theme.text()));
 }
 
 /// What was done, or could not be, until it is clicked away.

@@ -1,11 +1,9 @@
 //! The state of a viewer: what commands, searches and clicks make of it.
 
 use gabion_view::document::{Change, GroupId, Kind};
-use gabion_view::look::{
-    ColourBy, Command, Cone, Hidden, Look, Pane, Theme, Timings, Wanted, item_name,
-};
+use gabion_view::look::{ColourBy, Command, Cone, Hidden, Look, Pane, Theme, Wanted, item_name};
 use gabion_view::place::{Direction, Item};
-use gabion_view::{Document, Sizes};
+use gabion_view::{Document, Sizes, Timings};
 
 use crate::samples::{layered, recorded, three_linears};
 
@@ -389,15 +387,40 @@ fn times_are_of_steps() {
     let document = recorded(&three_linears());
     let steps = document.plan().expect("a plan").steps.len();
     let mut look = Look::new(&document);
-    look.set_timings(Some(Timings {
-        steps: (1..=steps).map(|n| n as f64).collect(),
-    }));
+    let times = |name: &str, ns: u64| Timings {
+        name: name.to_owned(),
+        steps_ns: (1..=steps as u64).map(|n| Some(n * ns)).collect(),
+        ..Timings::default()
+    };
+    look.set_timings(vec![times("token", 1_000), times("prompt", 7_000)]);
     look.set_stage(usize::MAX);
     look.set_colours(ColourBy::Time);
     let expected: f64 = (1..=steps).map(|n| n as f64).sum();
     let stage = look.stage();
     assert_eq!(look.costs(stage).total().time, expected);
     assert_eq!(look.scale(Pane::Now).expect("a scale").most, steps as f64);
+    // The other times of the same steps.
+    look.set_timed(1);
+    assert_eq!(look.costs(stage).total().time, 7.0 * expected);
+    look.set_timed(2);
+    assert_eq!(look.timed(), 1, "there are two");
+    let boxes = &document.stages[stage].boxes;
+    let step = boxes
+        .iter()
+        .find(|id| document.get(**id).kind == Kind::Step);
+    look.select(step.map(|id| Item::Box(*id)));
+    let costs: Vec<(String, String)> = look
+        .details()
+        .into_iter()
+        .flat_map(|section| section.rows)
+        .filter(|row| row.label.starts_with("measured"))
+        .map(|row| (row.label, row.value))
+        .collect();
+    assert_eq!(costs.len(), 2, "{costs:?}");
+    assert_eq!(
+        (costs[0].0.as_str(), costs[1].0.as_str()),
+        ("measured, token", "measured, prompt")
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #[path = "../graphs/mod.rs"]
 mod graphs;
 mod interactions;
+mod loading;
 mod pictures;
 mod raster;
 mod support;

@@ -13,6 +13,11 @@ const MAX_TEXT: u64 = 1 << 28;
 
 /// The text of a file; `-` is standard input.
 pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
+    read_text_up_to(path, MAX_TEXT)
+}
+
+/// The same, of at most `limit` bytes.
+pub(crate) fn read_text_up_to(path: &Path, limit: u64) -> Result<String, CliError> {
     let read = |source| CliError::Read {
         path: path.to_owned(),
         source,
@@ -24,11 +29,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
     };
     let mut bytes = Vec::new();
     source
-        .take(MAX_TEXT + 1)
+        .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(read)?;
-    if bytes.len() as u64 > MAX_TEXT {
-        let problem = format!("a text of more than {MAX_TEXT} bytes, which is the limit");
+    if bytes.len() as u64 > limit {
+        let problem = format!("a text of more than {limit} bytes, which is the limit");
         return Err(CliError::file(path, problem));
     }
     utf8(bytes, || path.display().to_string())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gabion::cpu::cpu_target;
 use gabion::ir::Graph;
 use gabion::ir::text::Written;
-use gabion::lower::{LowerOptions, lower, lower_graph};
+use gabion::lower::{LowerError, LowerOptions, Watch, lower, lower_graph};
 use gabion_view::{Document, Sizes};
 
 use super::output::Output;
@@ -45,32 +45,43 @@ impl LookedAt {
     }
 
     /// The graph at every stage, as far as lowering comes; why it comes no further is a fault, and each fault a warning.
-    pub(crate) fn document(&self, sizes: &Sizes, out: &Output) -> Document {
-        let document = self.stages(sizes);
+    ///
+    /// # Errors
+    /// `watch` called lowering off.
+    pub(crate) fn document(
+        &self,
+        sizes: &Sizes,
+        watch: Option<Watch>,
+        out: &Output,
+    ) -> Result<Document, LowerError> {
+        let document = self.stages(sizes, watch)?;
         for (_, fault) in &document.faults {
             out.warn(format_args!("@{}: {fault}", self.graph.name));
         }
-        document
+        Ok(document)
     }
 
-    fn stages(&self, sizes: &Sizes) -> Document {
+    fn stages(&self, sizes: &Sizes, watch: Option<Watch>) -> Result<Document, LowerError> {
         let graph = &self.graph;
         if let Some(written) = &self.faulty {
-            return Document::of_written(written, sizes);
+            return Ok(Document::of_written(written, sizes));
         }
         let options = LowerOptions {
             record: true,
+            watch,
             ..LowerOptions::default()
         };
         let failed = match lower(graph, &cpu_target(), &options) {
-            Ok(lowered) => return Document::of_lowered(graph, &lowered, sizes),
+            Ok(lowered) => return Ok(Document::of_lowered(graph, &lowered, sizes)),
+            Err(error @ LowerError::Cancelled { .. }) => return Err(error),
             Err(error) => error.to_string(),
         };
         let mut document = match lower_graph(graph, &cpu_target(), &options) {
             Ok(lowered) => Document::of_lowered(graph, &lowered, sizes),
+            Err(error @ LowerError::Cancelled { .. }) => return Err(error),
             Err(_) => Document::of_graph(graph, sizes),
         };
         document.faults.push((None, failed));
-        document
+        Ok(document)
     }
 }

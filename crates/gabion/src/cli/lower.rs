@@ -114,7 +114,32 @@ enum Stage {
     Plan,
 }
 
+/// Refuses what is no stage's name.
+///
+/// # Errors
+/// [`LowerError::UnknownPass`].
+#[cfg(feature = "window")]
+pub(crate) fn check_stage(name: &str) -> Result<(), LowerError> {
+    Stage::named(name).map(drop)
+}
+
 impl Stage {
+    fn named(name: &str) -> Result<Self, LowerError> {
+        match (name, PASSES.iter().position(|p| p.name == name)) {
+            ("graph", _) => Ok(Stage::Graph),
+            ("plan", _) => Ok(Stage::Plan),
+            (_, Some(at)) => Ok(Stage::After(at + 1)),
+            (_, None) => {
+                let known: Vec<&str> = PASSES.iter().map(|p: &Pass| p.name).collect();
+                let known = known.join(", ");
+                Err(LowerError::UnknownPass {
+                    name: name.to_owned(),
+                    known: format!("{known} (and the stages graph and plan)"),
+                })
+            }
+        }
+    }
+
     fn of(args: &Args) -> anyhow::Result<Self> {
         let limit = args.stop_after.unwrap_or(PASSES.len());
         if limit > PASSES.len() {
@@ -127,24 +152,8 @@ impl Stage {
         let stage = match args.stage.as_deref() {
             None if limit == 0 => Stage::Graph,
             None if limit < PASSES.len() => Stage::After(limit),
-            None | Some("plan") => Stage::Plan,
-            Some("graph") => Stage::Graph,
-            Some(name) => match PASSES.iter().position(|p| p.name == name) {
-                Some(at) => Stage::After(at + 1),
-                None => {
-                    let known = PASSES
-                        .iter()
-                        .map(|p: &Pass| p.name)
-                        .collect::<Vec<_>>()
-                        .join(", ");
-                    let known = format!("{known} (and the stages graph and plan)");
-                    return Err(LowerError::UnknownPass {
-                        name: name.to_owned(),
-                        known,
-                    }
-                    .into());
-                }
-            },
+            None => Stage::Plan,
+            Some(name) => Stage::named(name)?,
         };
         let needed = match stage {
             Stage::Graph => 0,

@@ -22,6 +22,7 @@ mod profile_file;
 mod report;
 mod run;
 mod stack;
+mod step_times;
 mod tensor_file;
 mod verify;
 #[cfg(feature = "window")]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::error::CliError;
 
 /// Where a command's words go: results to standard output, everything else to standard error.
+#[derive(Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
 }
@@ -57,7 +58,7 @@ impl Output {
 
     /// Why the command failed, on standard error: the error and what caused it.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut said = error.to_string();
+        let said = words_of(error);
         // Errors of texts are drawn with the word in front.
         let word = if said.starts_with("error: ") {
             ""
@@ -65,14 +66,6 @@ impl Output {
             "error: "
         };
         to_stderr(format_args!("{word}{said}"));
-        for cause in error.chain().skip(1) {
-            let cause = cause.to_string();
-            // Many errors quote their cause.
-            if !said.contains(&cause) {
-                to_stderr(format_args!("  caused by: {cause}"));
-            }
-            said = cause;
-        }
     }
 
     /// A spinner while something long goes on; invisible unless standard error is a terminal.
@@ -95,6 +88,21 @@ impl Output {
         bar.set_message(what.to_owned());
         Progress(bar)
     }
+}
+
+/// An error and what caused it.
+pub(crate) fn words_of(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    let mut all = said.clone();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many errors quote their cause.
+        if !said.contains(&cause) {
+            all += &format!("\n  caused by: {cause}");
+        }
+        said = cause;
+    }
+    all
 }
 
 fn target() -> ProgressDrawTarget {

@@ -1,23 +1,21 @@
 //! `gabion report`: one HTML file that shows a graph, what each pass made of it, and its plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use gabion::checkpoint::{ModelFiles, write_bytes};
+use gabion::checkpoint::write_bytes;
 use gabion::ir::Graph;
-use gabion::plan::profile::ProfileOptions;
-use gabion::tensor::{Bindings, Dim, HostTensor, Symbol};
-use gabion::{CheckpointWeights, Compiled};
+use gabion::tensor::{Bindings, Dim, Symbol};
 use gabion_view::report::{ReportOptions, report};
-use gabion_view::{Document, Sizes};
-use serde_json::json;
+use gabion_view::{Document, Sizes, Timings};
+use serde_json::{Value, json};
 
 use super::Done;
-use super::engine_args::EngineArgs;
 use super::error::CliError;
 use super::looked_at::LookedAt;
 use super::output::Output;
+use super::step_times::TimeArgs;
 
 /// What a symbol is where nothing else is said.
 const SIZE: i64 = 128;
@@ -37,11 +35,8 @@ pub(crate) struct Args {
     /// Count bytes and operations with this value of a symbol; 128 for those not named
     #[arg(long = "size", value_name = "SYMBOL=N", value_parser = size)]
     sizes: Vec<(String, i64)>,
-    /// Run the plan on zeros, so that the report has how long each step took
-    #[arg(long)]
-    run: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    times: TimeArgs,
 }
 
 fn size(word: &str) -> Result<(String, i64), String> {
@@ -52,15 +47,16 @@ fn size(word: &str) -> Result<(String, i64), String> {
 }
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
+    args.times.check()?;
     let progress = out.spinner("lowering");
     let looked_at = LookedAt::open(&args.source, out)?;
     let sizes = sizes(&looked_at.graph, args)?;
-    let document = looked_at.document(&sizes, out);
+    let document = looked_at.document(&sizes, None, out)?;
     drop(progress);
-    let options = match args.run && document.plan().is_some() {
-        true => measured(args, &looked_at, &document.sizes, out)?,
-        false => ReportOptions::default(),
-    };
+    let progress = args.times.task().map(|task| out.spinner(&task));
+    let timings = args.times.timings(&args.source, &looked_at, &document)?;
+    drop(progress);
+    let options = ReportOptions { timings };
     let progress = out.spinner("writing");
     let page = report(&document, &options)?;
     write_bytes(&args.output, page.as_bytes())?;
@@ -94,72 +90,8 @@ fn sizes(graph: &Graph, args: &Args) -> anyhow::Result<Sizes> {
     Ok(Sizes::new(bindings, SIZE))
 }
 
-/// Runs that are measured; the fastest time of each step counts.
-const RUNS: usize = 3;
-
-/// How long each step takes, with the sizes that costs are counted with.
-fn measured(
-    args: &Args,
-    looked_at: &LookedAt,
-    sizes: &Sizes,
-    out: &Output,
-) -> anyhow::Result<ReportOptions> {
-    let graph = &looked_at.graph;
-    let weights = graph.weights().len();
-    if looked_at.model.is_none() && weights > 0 {
-        let problem = format!(
-            "the graph reads {weights} weights and a text has none, so it cannot be run: leave out --run, or name the model"
-        );
-        return Err(CliError::file(Path::new(&args.source), problem).into());
-    }
-    let engine = args.engine.engine()?;
-    let _progress = out.spinner("running");
-    let compiled = match &looked_at.model {
-        Some(path) => {
-            let files = ModelFiles::open(path)?;
-            engine.compile(graph, &CheckpointWeights::new(files.checkpoint()))?
-        }
-        None => engine.compile(graph, &BTreeMap::<String, HostTensor>::new())?,
-    };
-    let bindings = sizes.bindings().iter();
-    let shown: Vec<String> = bindings.map(|(s, n)| format!("{s} = {n}")).collect();
-    let with = match shown.is_empty() {
-        true => String::new(),
-        false => format!(" with {}", shown.join(", ")),
-    };
-    Ok(ReportOptions {
-        step_ns: step_times(&compiled, sizes)?,
-        run: format!("fastest of {RUNS} runs{with}"),
-    })
-}
-
-/// Nanoseconds of each step on zeros: the fastest of some runs, and 0 where a step took no time that was seen.
-fn step_times(compiled: &Compiled, sizes: &Sizes) -> anyhow::Result<Vec<u64>> {
-    let plan = compiled.plan();
-    let mut inputs = Vec::new();
-    for input in plan.inputs.iter().filter(|input| !input.donated) {
-        let shape = input.ty.shape.iter().map(|dim| sizes.dim(dim) as usize);
-        let shape: Vec<usize> = shape.collect();
-        let zeros = HostTensor::zeros(input.ty.dtype, &shape)?;
-        inputs.push((input.name.as_str(), zeros));
-    }
-    let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, t)| (*name, t)).collect();
-    let mut session = compiled.session_with(sizes.bindings())?;
-    // The first run is slower than all that follow.
-    session.run(&inputs)?;
-    session.set_profile(Some(ProfileOptions::default()))?;
-    for _ in 0..RUNS {
-        session.run(&inputs)?;
-    }
-    let profile = session.take_profile().unwrap_or_default();
-    let mut fastest: Vec<Option<u64>> = vec![None; plan.steps.len()];
-    for timing in (0..profile.runs.len()).flat_map(|run| profile.steps(run)) {
-        if let Some(known) = fastest.get_mut(timing.step) {
-            let ns = u64::try_from(timing.wall.as_nanos()).unwrap_or(u64::MAX);
-            *known = Some(known.map_or(ns, |it| it.min(ns)));
-        }
-    }
-    Ok(fastest.into_iter().map(|ns| ns.unwrap_or(0)).collect())
+fn time_json(timings: &Timings) -> Value {
+    json!({ "of": timings.name, "whence": timings.whence, "us": timings.total() })
 }
 
 fn describe(
@@ -181,7 +113,8 @@ fn describe(
             "bytes": bytes,
             "stages": stages,
             "boxes": boxes,
-            "run_us": (!options.step_ns.is_empty()).then(|| options.step_ns.iter().sum::<u64>() as f64 / 1e3),
+            "run_us": options.timings.first().map(Timings::total),
+            "times": options.timings.iter().map(time_json).collect::<Vec<_>>(),
             "faults": document.faults.iter().map(|(_, what)| what).collect::<Vec<_>>(),
         })
     })?;

@@ -1,19 +1,23 @@
 //! `gabion view`: a graph, what each pass made of it, and its plan, in a window.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use gabion::checkpoint::ModelFiles;
+use gabion::lower::{LowerError, Watch};
 use gabion_view::Sizes;
+use gabion_view::loading::{Teller, line};
 use gabion_view::look::Theme;
-use gabion_view::window::{Loader, Options, WindowError, open};
+use gabion_view::window::{Ended, Loader, Options, Prepared, WindowError, open_when_ready};
 
-use super::Done;
 use super::error::CliError;
 use super::looked_at::LookedAt;
-use super::output::Output;
+use super::output::{Output, words_of};
+use super::step_times::TimeArgs;
+use super::{Done, lower, model_arg};
 
 /// Words of `gabion view`.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Args {
     /// A preset, a folder, a .gguf file, or a graph in text form (- is standard input)
     #[arg(value_name = "MODEL|GRAPH")]
@@ -27,6 +31,8 @@ pub(crate) struct Args {
     /// Light or dark [default: what the desktop says]
     #[arg(long, value_enum)]
     theme: Option<ThemeWord>,
+    #[command(flatten)]
+    times: TimeArgs,
 }
 
 /// Words of `--theme`.
@@ -37,38 +43,107 @@ enum ThemeWord {
 }
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
-    let progress = out.spinner("lowering");
-    let looked_at = LookedAt::open(&args.source, out)?;
-    let document = looked_at.document(&Sizes::default(), out);
-    drop(progress);
-    // Without its files a model can be looked at, but for its weights.
-    let files = looked_at.model.as_deref();
-    let files = files.and_then(|path| ModelFiles::open(path).ok());
-    let loader = files
-        .as_ref()
-        .map(|files| -> Loader<'_> { Box::new(move |name| files.checkpoint().get(name).ok()) });
-    let options = Options {
-        stage: args.stage.clone(),
-        focus: args.focus.clone(),
-        loader,
-        theme: args.theme.map(|theme| match theme {
-            ThemeWord::Light => Theme::Light,
-            ThemeWord::Dark => Theme::Dark,
-        }),
-        ..Options::default()
-    };
-    open(&document, options).map_err(|error| explained(error, args))?;
-    Ok(document.faults.is_empty())
+    args.check(out)?;
+    let theme = args.theme.map(|theme| match theme {
+        ThemeWord::Light => Theme::Light,
+        ThemeWord::Dark => Theme::Dark,
+    });
+    let (words, told) = (args.clone(), *out);
+    let title = args.source.to_string_lossy();
+    let ended = open_when_ready(&title, theme, move |teller| {
+        prepare(&words, &told, teller).map_err(|error| {
+            // The window shows it too, for as long as it is open; nobody is left to tell once it is closed.
+            if teller.goes_on() {
+                told.error(&error);
+            }
+            words_of(&error)
+        })
+    });
+    match ended {
+        Ok(Ended::Shown { faults }) => Ok(faults == 0),
+        Ok(Ended::Stopped) => Ok(true),
+        Ok(Ended::Failed) => Ok(false),
+        Err(error) => Err(explained(error, args, out)),
+    }
 }
 
-/// Where there is no window, there is still a page.
-fn explained(error: WindowError, args: &Args) -> anyhow::Error {
-    let instead = match error {
-        WindowError::NoDisplay { .. } | WindowError::NoWindow { .. } => {
-            args.source.to_string_lossy()
+impl Args {
+    /// Refuses what can be seen to be wrong before a window is opened, and has a preset fetched: that is not left half done
+    /// when the window is closed.
+    fn check(&self, out: &Output) -> anyhow::Result<()> {
+        self.times.check()?;
+        if let Some(stage) = &self.stage {
+            lower::check_stage(stage)?;
         }
-        WindowError::NoStage { .. } | WindowError::NoFocus { .. } => return error.into(),
+        if self.source != "-" {
+            model_arg::locate(&self.source, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Called off: the window is closed, so nobody reads this.
+fn called_off(before: &'static str) -> anyhow::Error {
+    LowerError::Cancelled { before }.into()
+}
+
+/// Everything that is looked at. What is done is told on the way.
+fn prepare(args: &Args, out: &Output, teller: &Teller<Prepared>) -> anyhow::Result<Prepared> {
+    let begins = |what: &str, before| match teller.begins(what) {
+        true => Ok(()),
+        false => Err(called_off(before)),
     };
+    begins("opening and building", "building")?;
+    let looked_at = LookedAt::open(&args.source, out)?;
+    begins("lowering", "lowering")?;
+    let passes = teller.clone();
+    let watch = Watch::new(move |ahead| passes.part(ahead.name, ahead.done, ahead.all));
+    let document = looked_at.document(&Sizes::default(), Some(watch), out)?;
+    let mut options = Options {
+        stage: args.stage.clone(),
+        focus: args.focus.clone(),
+        ..Options::default()
+    };
+    // Before anything runs.
+    options.check(&document)?;
+    if let Some(task) = args.times.task() {
+        begins(&task, "running")?;
+        options.timings = args.times.timings(&args.source, &looked_at, &document)?;
+    }
+    options.loader = looked_at.model.as_deref().and_then(loader);
+    Ok(Prepared { document, options })
+}
+
+/// The values of a model's weights. Without its files a model can be looked at, but for its weights.
+fn loader(model: &Path) -> Option<Loader<'static>> {
+    let files = ModelFiles::open(model).ok()?;
+    Some(Box::new(move |name| files.checkpoint().get(name).ok()))
+}
+
+/// Where there is no window, there is still a page. What is wrong with the input or the words is said first: it can be
+/// mended without a display. Nothing is lowered for that unless the words ask for something that only lowering can tell.
+fn explained(error: WindowError, args: &Args, out: &Output) -> anyhow::Error {
+    if !matches!(
+        error,
+        WindowError::NoDisplay { .. } | WindowError::NoWindow { .. }
+    ) {
+        return error.into();
+    }
+    let opened = match args.focus.is_some() || args.times.reads_a_file() {
+        true => {
+            let (teller, _listener) = line(|| {});
+            let words = Args {
+                times: args.times.without_run(),
+                ..args.clone()
+            };
+            prepare(&words, out, &teller).map(drop)
+        }
+        false => LookedAt::open(&args.source, out).map(drop),
+    };
+    if let Err(wrong) = opened {
+        return wrong;
+    }
+    let instead = args.source.to_string_lossy();
     let message = format!(
         "{error}: `gabion report {instead} -o report.html` writes the same as a page for a browser"
     );

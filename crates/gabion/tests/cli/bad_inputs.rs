@@ -130,6 +130,7 @@ fn settings_that_mean_nothing_are_refused() {
         .to_vec(),
         words!["run", "x", "--outputs", "y", "--threads", "0"].to_vec(),
         words!["verify", &llama, "--threads", "0"].to_vec(),
+        words!["report", &llama, "-o", "r.html", "--threads", "0"].to_vec(),
         words!["bench", "limits", "--threads", "0"].to_vec(),
         words!["bench", "model", "--model", &llama, "--threads", "0"].to_vec(),
     ] {

@@ -18,6 +18,8 @@ mod report;
 mod run;
 mod shapes;
 mod stack;
+#[cfg(feature = "window")]
+mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

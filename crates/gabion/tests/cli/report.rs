@@ -201,3 +201,78 @@ fn a_run_gives_every_step_its_time() {
     .json();
     assert!(said["run_us"].as_f64().is_some(), "{said}");
 }
+
+#[test]
+fn a_profile_gives_times_of_a_token_and_of_the_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_llama();
+    let model = model.to_str().unwrap();
+    let generate = [
+        "generate",
+        "--model",
+        model,
+        "--prompt-ids",
+        "5,6,7",
+        "--max-new-tokens",
+        "4",
+        "--ignore-eos",
+        "--threads",
+        "2",
+        "--profile",
+        "trace.json",
+    ];
+    gabion(folder.path(), generate).ok();
+    let report = |source: &str, profile: &str| {
+        let words = ["report", source, "-o", "r.html", "--profile", profile];
+        gabion(folder.path(), words.into_iter().chain(["--json"]))
+    };
+    let said = report(model, "trace.json").json();
+    let times = said["times"].as_array().unwrap();
+    let of: Vec<(&str, &str)> = times
+        .iter()
+        .map(|it| (it["of"].as_str().unwrap(), it["whence"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (
+                "token",
+                "median of 3 runs in trace.json, with capacity = 7, tokens = 1"
+            ),
+            (
+                "prompt",
+                "one run in trace.json, with capacity = 7, tokens = 3"
+            ),
+        ]
+    );
+    assert!(
+        times.iter().all(|it| it["us"].as_f64() > Some(0.0)),
+        "{said}"
+    );
+    assert_eq!(said["run_us"], times[0]["us"]);
+    // Another model's plan does not fit, and the old page stays.
+    fs::write(folder.path().join("r.html"), "old").unwrap();
+    let other = super::fixture("tiny_models/phi3_fused");
+    report(other.to_str().unwrap(), "trace.json").refused(&[
+        "trace.json: the trace was measured on another plan",
+        "expected @phi3 (",
+        "found @llama (",
+        "measure again",
+    ]);
+    report(model, "none.json").refused(&["none.json: cannot read"]);
+    let page = fs::read_to_string(folder.path().join("r.html")).unwrap();
+    assert_eq!(page, "old");
+    gabion(
+        folder.path(),
+        [
+            "report",
+            model,
+            "-o",
+            "r.html",
+            "--run",
+            "--profile",
+            "trace.json",
+        ],
+    )
+    .misused(&["--run", "--profile"]);
+}

@@ -277,7 +277,7 @@ class App {
   setColour(colour) {
     this.colour = colour;
     // Only steps of the plan were measured.
-    if (colour === "time" && this.at !== this.doc.plan.stage) this.setStage(this.doc.plan.stage, "after");
+    if (measureOf(this.doc, colour)?.run && this.at !== this.doc.plan.stage) this.setStage(this.doc.plan.stage, "after");
     else this.paint();
     this.remember();
   }
@@ -405,7 +405,7 @@ class App {
       const bytes = stage.sum("bytes", (box) => doc.bytes[box])[id];
       return [doc.pathWord(id) || doc.groupLabel(id), `${plural(stage.counts()[id], "box")} · ${flopsText(flops)} · ${bytesText(bytes)}`, "double click to open"];
     }
-    const cost = [doc.flops[id] > 0 ? flopsText(doc.flops[id]) : "", doc.bytes[id] > 0 ? bytesText(doc.bytes[id]) : "", doc.ns?.[id] > 0 ? timeText(doc.ns[id]) : ""];
+    const cost = [doc.flops[id] > 0 ? flopsText(doc.flops[id]) : "", doc.bytes[id] > 0 ? bytesText(doc.bytes[id]) : "", doc.runs[0]?.ns[id] > 0 ? timeText(doc.runs[0].ns[id]) : ""];
     return [[doc.opWord(id), doc.nameWord(id)].filter(Boolean).join("  "), doc.typeWord(id), cost.filter(Boolean).join(" · "), ...(doc.faultOf.get(id) ?? [])].filter(Boolean);
   }
 
@@ -480,7 +480,7 @@ class App {
     const stage = this.doc.stages.findIndex((it) => it.name === words.get("stage"));
     const mode = words.get("show");
     if (stage > 0) [this.stage, this.mode] = [stage, ["before", "both"].includes(mode) ? mode : "after"];
-    if (MEASURES[words.get("colour")] && (words.get("colour") !== "time" || this.doc.ns)) this.colour = words.get("colour");
+    if (measureOf(this.doc, words.get("colour"))) this.colour = words.get("colour");
     this.right = words.get("direction") === "right";
     const group = Number(words.get("group") ?? -1);
     const box = Number(words.get("box") ?? -1);

@@ -43,8 +43,14 @@ const MEASURES = {
     text: (value) => `${value.toPrecision(3)} FLOP/B`,
     adds: false,
   },
-  time: { label: "Measured time", of: (doc, id) => doc.ns?.[id] ?? 0, text: timeText, adds: true },
 };
+
+/** The measure of this name: one of those that every page has, or the times of something that was run. */
+function measureOf(doc, mode) {
+  const run = doc.runs.find((it) => it.key === mode);
+  if (!run) return MEASURES[mode] ?? null;
+  return { label: `Time ${run.label}`, of: (_, id) => run.ns[id], text: timeText, adds: true, run };
+}
 
 /** The colours of one stage. */
 class Colours {
@@ -53,7 +59,7 @@ class Colours {
     this.doc = stage.doc;
     this.mode = mode;
     this.theme = theme;
-    this.measure = MEASURES[mode] ?? null;
+    this.measure = measureOf(this.doc, mode);
     if (this.measure) this.scale();
   }
 
@@ -121,7 +127,7 @@ class Colours {
       style: `background:linear-gradient(90deg,${theme["heat-low"]},${theme["heat-mid"]},${theme["heat-high"]})`,
     });
     const total = this.sums ? `total ${measure.text(this.sums[0])}` : "";
-    const run = this.mode === "time" && this.doc.run ? this.doc.run.what : "";
+    const run = measure.run?.what ?? "";
     return [
       element("span", {}, [measure.label]), element("span", {}, [measure.text(this.least)]), bar,
       element("span", {}, [measure.text(this.most)]), element("strong", {}, [total]), element("span", {}, [run]),

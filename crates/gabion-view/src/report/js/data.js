@@ -45,7 +45,7 @@ class Doc {
     this.ledger = data.ledger;
     this.faults = data.faults;
     this.plan = data.plan;
-    this.run = data.run;
+    this.measured = data.runs;
     this.readBoxes(data.boxes);
     this.readGroups(data.groups);
     this.orders = data.orders.all;
@@ -99,10 +99,12 @@ class Doc {
   }
 
   readTimes() {
-    this.ns = null;
-    if (!this.run || !this.plan) return;
-    this.ns = new Float64Array(this.n);
-    this.plan.steps.forEach((id, step) => { this.ns[id] = this.run.step_ns[step] ?? 0; });
+    this.runs = this.measured.map(({ name, what, step_ns: steps }, at) => {
+      const ns = new Float64Array(this.n);
+      this.plan?.steps.forEach((id, step) => { ns[id] = steps[step] ?? 0; });
+      const label = this.measured.length > 1 ? `measured, ${name}` : "measured";
+      return { key: at === 0 ? "time" : `time${at}`, label, what, ns };
+    });
   }
 
   /** The box that has this key at this stage, or -1. */

@@ -103,7 +103,7 @@ class Details {
       this.facts([
         ["kind", doc.kinds[doc.kind[id]]], ["in", this.path(stage, doc.group[id])], ["stages", `from ${doc.stages[doc.start[id]].name} ${lasts}`],
         ["operations", doc.flops[id] > 0 ? flopsText(doc.flops[id]) : null], ["bytes moved", doc.bytes[id] > 0 ? bytesText(doc.bytes[id]) : null],
-        ["intensity", intensity], ["measured", doc.ns?.[id] > 0 ? timeText(doc.ns[id]) : null],
+        ["intensity", intensity], ...doc.runs.map((run) => [run.label, run.ns[id] > 0 ? timeText(run.ns[id]) : null]),
         ["built at", doc.loc[id] > 0 ? element("code", {}, [doc.locWord(id)]) : null],
       ]),
       ...this.section("Attributes", doc.attributes(id).length > 0 ? [this.facts(doc.attributes(id).map(([key, value]) => [key, element("code", {}, [value])]))] : []),
@@ -153,7 +153,7 @@ class Details {
     const opened = app.open.has(group);
     const flops = stage.sum("flops", (id) => doc.flops[id])[group];
     const bytes = stage.sum("bytes", (id) => doc.bytes[id])[group];
-    const ns = doc.ns ? stage.sum("time", (id) => doc.ns[id])[group] : 0;
+    const times = doc.runs.map((run) => [run.label, stage.sum(run.key, (id) => run.ns[id])[group]]);
     const ops = new Map();
     for (const id of stage.boxesIn(group)) ops.set(doc.opWord(id), (ops.get(doc.opWord(id)) ?? 0) + 1);
     const most = [...ops].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 12);
@@ -166,7 +166,7 @@ class Details {
         ["in", this.path(stage, doc.parent[group])], ["boxes", countText(stage.counts()[group])],
         ["identical groups", doc.repeats[group] > 0 ? countText(doc.repeats[group]) : null],
         ["operations", flops > 0 ? flopsText(flops) : null], ["bytes moved", bytes > 0 ? bytesText(bytes) : null],
-        ["measured", ns > 0 ? timeText(ns) : null],
+        ...times.map(([label, ns]) => [label, ns > 0 ? timeText(ns) : null]),
         ...["added", "changed", "removed"].map((word) => {
           const n = app.changesIn(stage, itemOfGroup(group), word);
           return [word, n > 0 ? countText(n) : null];

@@ -82,7 +82,7 @@ function menu(button, box) {
 function makeControls(app) {
   const byId = (id) => document.getElementById(id);
   const colour = byId("colour");
-  if (!app.doc.ns) colour.querySelector("option[value=time]").remove();
+  for (const run of app.doc.runs) colour.append(element("option", { value: run.key }, [run.label === "measured" ? "measured time" : run.label]));
   colour.value = app.colour;
   colour.addEventListener("change", () => app.setColour(colour.value));
   const kinds = byId("hide-menu");

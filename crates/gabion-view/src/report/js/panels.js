@@ -180,13 +180,12 @@ class Panels {
   makeSteps() {
     const { doc, app } = this;
     const { plan } = doc;
-    const timed = doc.ns !== null;
     const panel = this.filtered({
-      label: "Steps of the plan", columns: [["step", "60px", "num"], ["kernel", "minmax(110px,1fr)"], ["writes", "minmax(120px,1.4fr)"], ["where", "minmax(160px,2fr)", "path"], ["type", "minmax(120px,1.4fr)"], ["operations", "120px", "num"], ["bytes moved", "110px", "num"], ...(timed ? [["measured", "100px", "num"]] : [])],
+      label: "Steps of the plan", columns: [["step", "60px", "num"], ["kernel", "minmax(110px,1fr)"], ["writes", "minmax(120px,1.4fr)"], ["where", "minmax(160px,2fr)", "path"], ["type", "minmax(120px,1.4fr)"], ["operations", "120px", "num"], ["bytes moved", "110px", "num"], ...doc.runs.map((run) => [run.label, doc.runs.length > 1 ? "150px" : "100px", "num"])],
       cells: (at) => {
         const id = plan.steps[at];
         const cells = [String(at), doc.opWord(id), doc.nameWord(id), doc.pathWord(doc.group[id]) || "–", doc.typeWord(id), flopsText(doc.flops[id]), bytesText(doc.bytes[id])];
-        return timed ? [...cells, timeText(doc.ns[id])] : cells;
+        return [...cells, ...doc.runs.map((run) => timeText(run.ns[id]))];
       },
       activate: (at) => app.jump(plan.stage, itemOfBox(plan.steps[at])),
     }, plan.steps.length, (at, word) => {
