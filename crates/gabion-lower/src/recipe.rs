@@ -2,11 +2,13 @@
 //! decoded, clipped, transposed checkpoint tensors is a recipe; the plan evaluates it part by part
 //! while loading and never holds the whole.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use gabion_ir::ops::{AxisSlice, Concat, Slice, Transpose};
-use gabion_ir::{Builder, Graph, Op, TensorValue, Value};
+use gabion_ir::{Builder, Graph, NodeId, Op, TensorValue, Value};
 use gabion_tensor::Dim;
+use rustc_hash::FxHashMap;
 
 use crate::class::{Class, Leaf, LoadTime, class_of, load_time};
 
@@ -247,23 +249,78 @@ pub fn cut_parts(parts: &[PartRecipe], start: usize, stop: usize) -> Vec<PartRec
 
 /// True if a value depends on weights and constants alone.
 pub fn is_weight_only(graph: &Graph, value: Value) -> bool {
-    let mut stack = vec![value.node];
-    let mut seen = rustc_hash::FxHashSet::default();
-    let mut weights = false;
-    while let Some(id) = stack.pop() {
-        if !seen.insert(id) {
-            continue;
+    WeightOnly::default().holds(graph, value)
+}
+
+/// What a value depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Nothing from outside the graph.
+    Nothing,
+    Weights,
+    Inputs,
+}
+
+/// The answers of [`is_weight_only`] for many values of one graph, each node looked at once. They stay right while rewrites
+/// keep what a value depends on: a value that needs inputs still does in other words.
+#[derive(Default)]
+pub(crate) struct WeightOnly(RefCell<FxHashMap<NodeId, Needs>>);
+
+impl WeightOnly {
+    /// True if the value depends on weights and constants alone.
+    pub(crate) fn holds(&self, graph: &Graph, value: Value) -> bool {
+        let mut known = self.0.borrow_mut();
+        if let Some(needs) = known.get(&value.node) {
+            return *needs == Needs::Weights;
         }
-        match class_of(graph.op(id)) {
-            Class::Leaf(Leaf::Input) => return false,
-            Class::Leaf(Leaf::Weight) => weights = true,
-            Class::Leaf(Leaf::Constant)
-            | Class::Elementwise(_)
-            | Class::Movement(_)
-            | Class::Work(_)
-            | Class::Composite(_)
-            | Class::Decomposed => stack.extend(graph.operands(id).iter().map(|v| v.node)),
+        let begun = |id: NodeId| (id, graph.operands(id), 0, own_needs(graph, id));
+        let mut stack = vec![begun(value.node)];
+        while let Some((id, operands, next, needs)) = stack.last_mut() {
+            let child = operands.get(*next).map(|operand| operand.node);
+            let of_child = child.map(|child| known.get(&child).copied());
+            match (child, of_child) {
+                _ if *needs == Needs::Inputs => {
+                    // So does all that waits for it.
+                    known.extend(stack.drain(..).map(|(id, ..)| (id, Needs::Inputs)));
+                }
+                (Some(_), Some(Some(found))) => {
+                    *next += 1;
+                    *needs = needs.with(found);
+                }
+                (Some(child), _) => {
+                    // Only a cycle meets it again before it is known.
+                    known.insert(child, Needs::Nothing);
+                    stack.push(begun(child));
+                }
+                (None, _) => {
+                    known.insert(*id, *needs);
+                    stack.pop();
+                }
+            }
+        }
+        known.get(&value.node) == Some(&Needs::Weights)
+    }
+}
+
+impl Needs {
+    fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Needs::Inputs, _) | (_, Needs::Inputs) => Needs::Inputs,
+            (Needs::Weights, _) | (_, Needs::Weights) => Needs::Weights,
+            (Needs::Nothing, Needs::Nothing) => Needs::Nothing,
         }
     }
-    weights
+}
+
+fn own_needs(graph: &Graph, id: NodeId) -> Needs {
+    match class_of(graph.op(id)) {
+        Class::Leaf(Leaf::Input) => Needs::Inputs,
+        Class::Leaf(Leaf::Weight) => Needs::Weights,
+        Class::Leaf(Leaf::Constant)
+        | Class::Elementwise(_)
+        | Class::Movement(_)
+        | Class::Work(_)
+        | Class::Composite(_)
+        | Class::Decomposed => Needs::Nothing,
+    }
 }

@@ -66,7 +66,8 @@ pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, Lower
 /// Elementwise and no part of a load-time recipe.
 fn fusible(graph: &Graph, id: NodeId) -> bool {
     let value = Value::new(id, 0);
-    is_elementwise(graph, id) && !(is_weight_only(graph, value) && parts_of(graph, value).is_some())
+    // A recipe is small; what an activation is computed from is all that is before it.
+    is_elementwise(graph, id) && !(parts_of(graph, value).is_some() && is_weight_only(graph, value))
 }
 
 /// `root` and the operators that only it and each other need, operands before users.

@@ -7,7 +7,7 @@ use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_tensor::DType;
 
 use crate::patch::Patch;
-use crate::recipe::{PartRecipe, is_weight_only, parts_of, transposed_parts_of};
+use crate::recipe::{PartRecipe, WeightOnly, parts_of, transposed_parts_of};
 use crate::rewriter::{PassCx, Verdict, rewrite};
 use crate::run::LowerError;
 
@@ -16,23 +16,32 @@ use crate::run::LowerError;
 /// # Errors
 /// A patch that does not build.
 pub(super) fn run(graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<usize, LowerError> {
-    rewrite(graph, cx, &stack)
+    // A stack computes what the product did from what the product did.
+    let weight_only = WeightOnly::default();
+    rewrite(graph, cx, &|graph: &Graph, id: NodeId, op: &Op| {
+        stack(graph, id, op, &weight_only)
+    })
 }
 
-fn stack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
+fn stack(
+    graph: &Graph,
+    id: NodeId,
+    op: &Op,
+    weight_only: &WeightOnly,
+) -> Result<Verdict, LowerError> {
     let Op::Matmul(matmul) = op else {
         return Ok(Verdict::Skip);
     };
     let operands = graph.operands(id);
     let (x, weight) = (operands[0], operands[1]);
-    if !is_weight_only(graph, weight) {
+    if !weight_only.holds(graph, weight) {
         return Ok(Verdict::Skip);
     }
     let (x_type, w_type) = (graph.value_type(x), graph.value_type(weight));
     if matmul.transpose_a && x_type.shape.rank() > 1 {
         return Ok(Verdict::Refuse("the activation is transposed".to_owned()));
     }
-    if is_weight_only(graph, x) {
+    if weight_only.holds(graph, x) {
         return Ok(Verdict::Refuse("both operands are weights".to_owned()));
     }
     if x_type.dtype != DType::F32 || w_type.dtype != DType::F32 {

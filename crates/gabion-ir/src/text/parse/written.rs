@@ -207,7 +207,7 @@ impl<'t> Parser<'t> {
             let Some((value, at)) = defined else { continue };
             let mut help = defined_later(name, self.line_of(&at));
             if let (Some(value), Some(FaultAt::Node(user))) = (value, kept.at.get(index))
-                && self.graph.depends_on(value.node, *user)
+                && self.graph.leads_to(*user, value.node)
             {
                 help.push_str(", and this one is computed from itself");
             }
