@@ -8,3 +8,4 @@ mod look;
 mod provenance;
 mod samples;
 mod scene;
+mod wires;
