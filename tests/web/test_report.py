@@ -1,5 +1,6 @@
 """What a reader does with a report: of a small stack, of a language model, of a graph of a hundred thousand nodes."""
 
+import json
 import re
 import xml.etree.ElementTree
 
@@ -349,3 +350,39 @@ def test_only_rows_in_view_are_in_the_page(open_report):
     for _ in range(3):
         page.get_by_role("button", name="Open", exact=True).click()
     assert page.locator("*").count() < 4_000
+
+
+# What differs between two placements, in words; nothing if they are the same within a hundredth of a unit.
+DIFFERENCE = """({ sizes, cases }) => {
+  const known = new Map(sizes.map(([item, w, h]) => [item, [w, h]]));
+  const near = (a, b) => a.length === b.length && a.every((it, at) => Math.abs(it - b[at]) < 0.01);
+  const different = [];
+  let wires = 0;
+  for (const { stage, open, right, placed } of cases) {
+    const here = window.placementOf(stage, open, right, known);
+    const found = {
+      size: [[here.w, here.h]],
+      items: here.nodes.map((it) => [it.item, it.x, it.y, it.w, it.h, Number(it.open)]),
+      wires: here.wires.map((it) => [it.from.number, it.to.number, it.values, it.bytes, ...it.points.flat()]),
+    };
+    const expected = { size: [placed.size], items: placed.items, wires: placed.wires.map((it) => it.flat()) };
+    for (const what of ["size", "items", "wires"]) {
+      const [a, b] = [found[what], expected[what]];
+      const at = a.findIndex((it, at) => !b[at] || !near(it, b[at]));
+      if (a.length === b.length && at < 0) continue;
+      const words = `${a.length} and ${b.length} ${what}; number ${at}: ${a[at]} instead of ${b[at]}`;
+      different.push(`stage ${stage}, ${open.length} open, ${right ? "right" : "down"}: ${words}`);
+    }
+    wires += here.wires.length;
+  }
+  return { different, wires };
+}"""
+
+
+@pytest.mark.parametrize("name", ["three", "random", "decoder"])
+def test_the_page_puts_everything_where_the_window_does(open_report, name):
+    report = open_report(f"placed-{name}")
+    expected = json.loads(report.path.with_suffix(".json").read_text())
+    said = report.page.evaluate(DIFFERENCE, expected)
+    assert said["different"] == []
+    assert said["wires"] > 20

@@ -327,8 +327,8 @@ impl Taken {
     }
 }
 
-/// Writes types beside wires where nothing else stands: no box, no header of a group, no other type. Wires of one value
-/// need it once.
+/// Writes types beside wires where nothing else stands: no box, no header of a group, no lane, no other type. Wires of one
+/// value need it once.
 fn place_labels(placement: &Placement, wires: &mut [WireDress]) {
     let mut taken = Taken::default();
     for placed in &placement.items {
@@ -341,6 +341,17 @@ fn place_labels(placement: &Placement, wires: &mut [WireDress]) {
             },
             false => rect,
         });
+    }
+    for pair in placement.wires.iter().flat_map(|it| it.points.windows(2)) {
+        let (a, b) = (pair[0], pair[1]);
+        if a.0 == b.0 || a.1 == b.1 {
+            taken.add(Rect {
+                x: a.0.min(b.0) - 1.0,
+                y: a.1.min(b.1) - 1.0,
+                w: (a.0 - b.0).abs() + 2.0,
+                h: (a.1 - b.1).abs() + 2.0,
+            });
+        }
     }
     let mut said: FxHashSet<(u32, Arc<str>)> = FxHashSet::default();
     for (wire, dress) in placement.wires.iter().zip(wires) {

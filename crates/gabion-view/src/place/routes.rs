@@ -56,6 +56,10 @@ pub(super) fn wires(scene: &Scene<'_>, open: &Open, spread: &Spread<'_>) -> Vec<
             add_value(scene, wire.from, wire.result, &mut wires[at as usize]);
         }
     }
+    // Whatever order they were met in, they stand in one.
+    let mut both: Vec<(PlacedWire, Path)> = wires.into_iter().zip(paths).collect();
+    both.sort_by_key(|(wire, _)| (wire.from, wire.to));
+    let (mut wires, paths): (Vec<PlacedWire>, Vec<Path>) = both.into_iter().unzip();
     attach(&spread.areas, &mut wires, &paths);
     wires
 }

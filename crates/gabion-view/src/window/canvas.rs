@@ -15,7 +15,7 @@ use egui_graphs::{
 use petgraph::Directed;
 use petgraph::stable_graph::{DefaultIx, NodeIndex};
 
-use super::edge::{EdgeShape, is_near};
+use super::edge::{EdgeShape, is_near, line};
 use super::face::{Faces, NodeFace, WireFace};
 use super::node::NodeShape;
 use super::paint::{color, faint};
@@ -430,10 +430,9 @@ impl Canvas {
             outline(item, Stroke::new(2.5, color(theme.accent())));
         }
         if let Some(wire) = self.wire.and_then(|at| faces.wires.get(at as usize)) {
-            let origin = rect.min;
-            let points = wire.points.iter().map(|p| {
+            let points = line(wire).into_iter().map(|p| {
                 let (x, y) = look.camera.to_screen((p.x, p.y));
-                origin + vec2(x, y)
+                rect.min + vec2(x, y)
             });
             let width = (wire.dress.width * look.camera.zoom).max(1.0) + 1.5;
             painter.add(Shape::line(

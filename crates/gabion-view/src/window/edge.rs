@@ -91,15 +91,20 @@ pub(super) fn is_near(face: &WireFace, pos: Pos2, within: f32) -> bool {
     if !face.bounds.contains(pos) {
         return false;
     }
-    let way = Way {
-        down: face.down,
-        zoom: 1.0,
-    };
-    let route = route(&face.points, way, 0.0, Rect::EVERYTHING);
+    let route = line(face);
     let pairs = route.iter().zip(route.iter().skip(1));
     pairs
         .into_iter()
         .any(|(a, b)| distance(pos, *a, *b) <= within)
+}
+
+/// The line of a wire in the drawing.
+pub(super) fn line(face: &WireFace) -> Vec<Pos2> {
+    let way = Way {
+        down: face.down,
+        zoom: 1.0,
+    };
+    route(&face.points, way, 0.0, Rect::EVERYTHING)
 }
 
 fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {

@@ -6,6 +6,8 @@ mod export;
 mod graphs;
 mod look;
 mod provenance;
+#[path = "../graphs/random.rs"]
+mod random;
 mod samples;
 mod scene;
 mod wires;

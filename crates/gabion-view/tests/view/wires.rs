@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use gabion_ir::{Builder, Graph};
 use gabion_view::document::GroupId;
 use gabion_view::place::{
     Direction, Item, Open, Placement, Rect, SWING, Scene, curve, default_size, place,
@@ -10,7 +9,8 @@ use gabion_view::place::{
 use gabion_view::{Document, Sizes};
 use proptest::prelude::*;
 
-use crate::samples::{layered, recorded, three_linears, ty};
+use crate::random::{Drawn, graph};
+use crate::samples::{layered, recorded, three_linears};
 
 /// What may be missing or overlap by rounding.
 const ROUNDING: f32 = 0.1;
@@ -154,32 +154,6 @@ fn where_not_every_wire_has_a_lane_of_its_own_they_keep_clear_too() {
         let document = Document::of_graph(&graph(&nodes), &Sizes::default());
         check(&document, &open(&document, u64::MAX));
     }
-}
-
-/// A node of a random graph: how many values back its operands lie, and its module.
-type Drawn = (usize, usize, Vec<u8>);
-
-/// Nodes that read any two before them, in modules that nest at random: modules that feed each other, skip each other, and
-/// are read from everywhere.
-fn graph(nodes: &[Drawn]) -> Graph {
-    let b = Builder::new("random");
-    let mut values = vec![b.input("x", ty("f32[tokens, 8]"))];
-    for (at, (first, second, modules)) in nodes.iter().enumerate() {
-        let path: Vec<String> = modules.iter().map(|module| format!("m{module}")).collect();
-        let path = path.join(".");
-        let _scope = (!path.is_empty()).then(|| b.scope(&path));
-        let back = |by: usize| values[values.len() - 1 - by % values.len()];
-        let value = match at % 5 {
-            0 => back(*first).relu(),
-            1 => back(*first).matmul_t(b.weight(&format!("w{at}"), ty("f32[8, 8]"))),
-            _ => back(*first) + back(*second),
-        };
-        values.push(value);
-    }
-    for (at, value) in values.iter().rev().take(3).enumerate() {
-        b.output(&format!("y{at}"), *value);
-    }
-    b.finish().expect("a graph")
 }
 
 proptest! {
