@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::palette::{Paint, Rgb, mix};
 use super::{Look, Pane, Scale, colour};
 use crate::document::{BoxId, Change, Document, GroupId, Kind};
-use crate::place::{HEADER, Item, Placement, Rect, labels};
+use crate::place::{Direction, HEADER, Item, Placement, Rect, labels};
 
 /// A box or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,7 +259,7 @@ impl Look<'_> {
             }
         };
         let mut wires: Vec<WireDress> = placement.wires.iter().map(dress).collect();
-        place_labels(placement, &mut wires);
+        place_labels(placement, self.direction, &mut wires);
         wires
     }
 }
@@ -327,60 +327,96 @@ impl Taken {
     }
 }
 
-/// Writes types beside wires where nothing else stands: no box, no header of a group, no lane, no other type. Wires of one
-/// value need it once.
-fn place_labels(placement: &Placement, wires: &mut [WireDress]) {
-    let mut taken = Taken::default();
-    for placed in &placement.items {
-        let rect = placed.rect;
-        taken.add(match placed.open {
-            true => Rect {
-                h: HEADER,
-                w: rect.w.min(120.0),
-                ..rect
-            },
-            false => rect,
-        });
-    }
-    for pair in placement.wires.iter().flat_map(|it| it.points.windows(2)) {
-        let (a, b) = (pair[0], pair[1]);
-        if a.0 == b.0 || a.1 == b.1 {
-            taken.add(Rect {
-                x: a.0.min(b.0) - 1.0,
-                y: a.1.min(b.1) - 1.0,
-                w: (a.0 - b.0).abs() + 2.0,
-                h: (a.1 - b.1).abs() + 2.0,
-            });
-        }
-    }
+/// Writes types beside wires where nothing else stands: no box, no header or border of a group, no lane, no other type.
+/// Wires of one value need it once.
+fn place_labels(placement: &Placement, direction: Direction, wires: &mut [WireDress]) {
+    let mut taken = obstacles(placement);
     let mut said: FxHashSet<(u32, Arc<str>)> = FxHashSet::default();
     for (wire, dress) in placement.wires.iter().zip(wires) {
         if dress.label.is_empty() || !said.insert((wire.from, dress.label.clone())) {
             continue;
         }
         let size = (dress.label.chars().count() as f32 * LETTER.0, LETTER.1);
-        let places = wire.points.windows(2).flat_map(|pair| {
-            [0.5, 0.7, 0.3].map(|share| {
-                let at = |a: f32, b: f32| a + (b - a) * share;
-                (at(pair[0].0, pair[1].0), at(pair[0].1, pair[1].1))
-            })
-        });
-        let room = places.flat_map(|(x, y)| {
-            let rect = |x: f32, y: f32| Rect {
-                x,
-                y,
-                w: size.0,
-                h: size.1,
-            };
-            [
-                rect(x + 5.0, y - size.1 / 2.0),
-                rect(x - size.0 - 5.0, y - size.1 / 2.0),
-                rect(x - size.0 / 2.0, y - size.1 - 3.0),
-            ]
-        });
-        dress.place = room.into_iter().find(|rect| taken.is_free(*rect));
+        let pairs = || wire.points.windows(2).map(|pair| (pair[0], pair[1]));
+        let is_straight = |(a, b): &((f32, f32), (f32, f32))| a.0 == b.0 || a.1 == b.1;
+        let straight = pairs().filter(is_straight);
+        let bent = pairs().filter(|pair| !is_straight(pair));
+        let mut places = straight
+            .flat_map(|pair| beside_line(pair, size))
+            .chain(bent.flat_map(|pair| beside_curve(pair, size, direction)));
+        dress.place = places.find(|rect| taken.is_free(*rect));
         if let Some(rect) = dress.place {
             taken.add(rect);
         }
     }
+}
+
+/// What labels keep off.
+fn obstacles(placement: &Placement) -> Taken {
+    let mut taken = Taken::default();
+    for placed in &placement.items {
+        let rect = placed.rect;
+        if !placed.open {
+            taken.add(rect);
+            continue;
+        }
+        taken.add(Rect {
+            h: HEADER,
+            w: rect.w.min(120.0),
+            ..rect
+        });
+        let (right, bottom) = (rect.x + rect.w, rect.y + rect.h);
+        let corners = [
+            (rect.x, rect.y),
+            (right, rect.y),
+            (right, bottom),
+            (rect.x, bottom),
+        ];
+        for at in 0..4 {
+            taken.add(line(corners[at], corners[(at + 1) % 4]));
+        }
+    }
+    for pair in placement.wires.iter().flat_map(|it| it.points.windows(2)) {
+        if pair[0].0 == pair[1].0 || pair[0].1 == pair[1].1 {
+            taken.add(line(pair[0], pair[1]));
+        }
+    }
+    taken
+}
+
+/// A straight line, as wide as it is drawn.
+fn line(a: (f32, f32), b: (f32, f32)) -> Rect {
+    Rect {
+        x: a.0.min(b.0) - 1.0,
+        y: a.1.min(b.1) - 1.0,
+        w: (a.0 - b.0).abs() + 2.0,
+        h: (a.1 - b.1).abs() + 2.0,
+    }
+}
+
+/// Places for a label of this size beside a straight piece, and above it.
+fn beside_line((a, b): ((f32, f32), (f32, f32)), (w, h): (f32, f32)) -> impl Iterator<Item = Rect> {
+    [0.5, 0.7, 0.3].into_iter().flat_map(move |share| {
+        let (x, y) = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+        let places = match a.0 == b.0 {
+            true => [(x + 5.0, y - h / 2.0), (x - w - 5.0, y - h / 2.0)],
+            false => [(x - w / 2.0, y - h - 3.0), (x - w / 2.0, y + 3.0)],
+        };
+        places.map(|(x, y)| Rect { x, y, w, h })
+    })
+}
+
+/// Places on that side of a curve's ends from which it turns away.
+fn beside_curve(
+    (a, b): ((f32, f32), (f32, f32)),
+    (w, h): (f32, f32),
+    direction: Direction,
+) -> [Rect; 2] {
+    let places = match (direction, a.0 < b.0, a.1 < b.1) {
+        (Direction::Down, true, _) => [(b.0 + 5.0, b.1 - h - 9.0), (a.0 - w - 5.0, a.1 + 4.0)],
+        (Direction::Down, false, _) => [(b.0 - w - 5.0, b.1 - h - 9.0), (a.0 + 5.0, a.1 + 4.0)],
+        (Direction::Right, _, true) => [(b.0 - w - 9.0, b.1 + 3.0), (a.0 + 4.0, a.1 - h - 3.0)],
+        (Direction::Right, _, false) => [(b.0 - w - 9.0, b.1 - h - 3.0), (a.0 + 4.0, a.1 + 3.0)],
+    };
+    places.map(|(x, y)| Rect { x, y, w, h })
 }
