@@ -8,6 +8,7 @@ pub mod colour;
 pub mod command;
 pub mod cone;
 pub mod dress;
+mod labels;
 pub mod ledger;
 pub mod palette;
 pub mod panel;
@@ -114,6 +115,7 @@ pub struct Look<'d> {
     /// What part is seen.
     pub camera: Camera,
     shift: (f32, f32),
+    labels: labels::KnownLabels,
     /// What the camera should do next.
     pub wanted: Option<Wanted>,
     /// Whether the list of keys is shown.
@@ -151,6 +153,7 @@ impl<'d> Look<'d> {
             theme: Theme::default(),
             camera: Camera::default(),
             shift: (0.0, 0.0),
+            labels: labels::KnownLabels::default(),
             wanted: Some(Wanted::Fit),
             help: false,
             panels: true,

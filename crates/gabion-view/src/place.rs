@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-pub use curve::{SWING, curve};
+pub use curve::{SWING, curve, on_curve};
 pub use scene::{GroupOrder, Scene};
 
 use crate::document::{BoxId, Document, GroupId};

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::palette::{Paint, Rgb, mix};
 use super::{Look, Pane, Scale, colour};
 use crate::document::{BoxId, Change, Document, GroupId, Kind};
-use crate::place::{Direction, HEADER, Item, Placement, Rect, labels};
+use crate::place::{Item, PlacedWire, Placement, Rect, labels};
 
 /// A box or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,12 +227,18 @@ impl Look<'_> {
         items
     }
 
-    fn dress_wires(&self, stage: usize, placement: &Placement, marks: &Marks) -> Vec<WireDress> {
+    fn dress_wires(
+        &mut self,
+        stage: usize,
+        placement: &Arc<Placement>,
+        marks: &Marks,
+    ) -> Vec<WireDress> {
+        let labels = self.labels.of(placement, self.direction);
         let theme = self.theme;
         let selected = self
             .selection_at(stage)
             .and_then(|item| placement.find(item));
-        let dress = |wire: &crate::place::PlacedWire| {
+        let dress = |((wire, label), place): ((&PlacedWire, &Arc<str>), &Option<Rect>)| {
             let ends = [wire.from as usize, wire.to as usize];
             let touches = selected.is_some_and(|selected| ends.contains(&selected));
             let strengths = ends
@@ -251,16 +257,12 @@ impl Look<'_> {
                 } else {
                     strength * 0.85
                 },
-                label: match wire.values {
-                    0 | 1 => wire.ty.clone(),
-                    n => format!("{} +{}", wire.ty, n - 1).into(),
-                },
-                place: None,
+                label: label.clone(),
+                place: *place,
             }
         };
-        let mut wires: Vec<WireDress> = placement.wires.iter().map(dress).collect();
-        place_labels(placement, self.direction, &mut wires);
-        wires
+        let wires = placement.wires.iter().zip(&labels.texts);
+        wires.zip(&labels.places).map(dress).collect()
     }
 }
 
@@ -291,132 +293,4 @@ fn warm(dress: &mut Dress, theme: super::Theme, scale: &Scale, value: f64, words
 pub fn wire_width(bytes: u64) -> f32 {
     let magnitude = (bytes.max(1) as f32).log10();
     (1.0 + (magnitude - 3.0) * 0.75).clamp(1.0, 6.0)
-}
-
-/// A character and a line of a label.
-const LETTER: (f32, f32) = (6.1, 13.0);
-
-/// Rectangles that are taken, in cells of a grid.
-#[derive(Default)]
-struct Taken(FxHashMap<(i32, i32), Vec<Rect>>);
-
-const CELL: f32 = 128.0;
-
-impl Taken {
-    fn cells(rect: Rect) -> impl Iterator<Item = (i32, i32)> {
-        let cell = |v: f32| (v / CELL).floor() as i32;
-        let (left, right) = (cell(rect.x), cell(rect.x + rect.w));
-        let (top, bottom) = (cell(rect.y), cell(rect.y + rect.h));
-        (top..=bottom).flat_map(move |y| (left..=right).map(move |x| (x, y)))
-    }
-
-    fn add(&mut self, rect: Rect) {
-        for cell in Self::cells(rect) {
-            self.0.entry(cell).or_default().push(rect);
-        }
-    }
-
-    fn is_free(&self, rect: Rect) -> bool {
-        let meets = |it: &Rect| {
-            rect.x < it.x + it.w
-                && it.x < rect.x + rect.w
-                && rect.y < it.y + it.h
-                && it.y < rect.y + rect.h
-        };
-        !Self::cells(rect).any(|cell| self.0.get(&cell).is_some_and(|all| all.iter().any(meets)))
-    }
-}
-
-/// Writes types beside wires where nothing else stands: no box, no header or border of a group, no lane, no other type.
-/// Wires of one value need it once.
-fn place_labels(placement: &Placement, direction: Direction, wires: &mut [WireDress]) {
-    let mut taken = obstacles(placement);
-    let mut said: FxHashSet<(u32, Arc<str>)> = FxHashSet::default();
-    for (wire, dress) in placement.wires.iter().zip(wires) {
-        if dress.label.is_empty() || !said.insert((wire.from, dress.label.clone())) {
-            continue;
-        }
-        let size = (dress.label.chars().count() as f32 * LETTER.0, LETTER.1);
-        let pairs = || wire.points.windows(2).map(|pair| (pair[0], pair[1]));
-        let is_straight = |(a, b): &((f32, f32), (f32, f32))| a.0 == b.0 || a.1 == b.1;
-        let straight = pairs().filter(is_straight);
-        let bent = pairs().filter(|pair| !is_straight(pair));
-        let mut places = straight
-            .flat_map(|pair| beside_line(pair, size))
-            .chain(bent.flat_map(|pair| beside_curve(pair, size, direction)));
-        dress.place = places.find(|rect| taken.is_free(*rect));
-        if let Some(rect) = dress.place {
-            taken.add(rect);
-        }
-    }
-}
-
-/// What labels keep off.
-fn obstacles(placement: &Placement) -> Taken {
-    let mut taken = Taken::default();
-    for placed in &placement.items {
-        let rect = placed.rect;
-        if !placed.open {
-            taken.add(rect);
-            continue;
-        }
-        taken.add(Rect {
-            h: HEADER,
-            w: rect.w.min(120.0),
-            ..rect
-        });
-        let (right, bottom) = (rect.x + rect.w, rect.y + rect.h);
-        let corners = [
-            (rect.x, rect.y),
-            (right, rect.y),
-            (right, bottom),
-            (rect.x, bottom),
-        ];
-        for at in 0..4 {
-            taken.add(line(corners[at], corners[(at + 1) % 4]));
-        }
-    }
-    for pair in placement.wires.iter().flat_map(|it| it.points.windows(2)) {
-        if pair[0].0 == pair[1].0 || pair[0].1 == pair[1].1 {
-            taken.add(line(pair[0], pair[1]));
-        }
-    }
-    taken
-}
-
-/// A straight line, as wide as it is drawn.
-fn line(a: (f32, f32), b: (f32, f32)) -> Rect {
-    Rect {
-        x: a.0.min(b.0) - 1.0,
-        y: a.1.min(b.1) - 1.0,
-        w: (a.0 - b.0).abs() + 2.0,
-        h: (a.1 - b.1).abs() + 2.0,
-    }
-}
-
-/// Places for a label of this size beside a straight piece, and above it.
-fn beside_line((a, b): ((f32, f32), (f32, f32)), (w, h): (f32, f32)) -> impl Iterator<Item = Rect> {
-    [0.5, 0.7, 0.3].into_iter().flat_map(move |share| {
-        let (x, y) = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
-        let places = match a.0 == b.0 {
-            true => [(x + 5.0, y - h / 2.0), (x - w - 5.0, y - h / 2.0)],
-            false => [(x - w / 2.0, y - h - 3.0), (x - w / 2.0, y + 3.0)],
-        };
-        places.map(|(x, y)| Rect { x, y, w, h })
-    })
-}
-
-/// Places on that side of a curve's ends from which it turns away.
-fn beside_curve(
-    (a, b): ((f32, f32), (f32, f32)),
-    (w, h): (f32, f32),
-    direction: Direction,
-) -> [Rect; 2] {
-    let places = match (direction, a.0 < b.0, a.1 < b.1) {
-        (Direction::Down, true, _) => [(b.0 + 5.0, b.1 - h - 9.0), (a.0 - w - 5.0, a.1 + 4.0)],
-        (Direction::Down, false, _) => [(b.0 - w - 5.0, b.1 - h - 9.0), (a.0 + 5.0, a.1 + 4.0)],
-        (Direction::Right, _, true) => [(b.0 - w - 9.0, b.1 + 3.0), (a.0 + 4.0, a.1 - h - 3.0)],
-        (Direction::Right, _, false) => [(b.0 - w - 9.0, b.1 - h - 3.0), (a.0 + 4.0, a.1 + 3.0)],
-    };
-    places.map(|(x, y)| Rect { x, y, w, h })
 }

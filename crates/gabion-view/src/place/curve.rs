@@ -31,6 +31,14 @@ pub fn curve(
     Some([swap((from.0, middle)), swap((to.0, middle))])
 }
 
+/// The point at a share of the way along a cubic curve: from the first of its points to the last, with control points between.
+pub fn on_curve([p, q, r, s]: [(f32, f32); 4], share: f32) -> (f32, f32) {
+    let (t, u) = (share, 1.0 - share);
+    let (a, b, c, d) = (u * u * u, 3.0 * u * u * t, 3.0 * u * t * t, t * t * t);
+    let at = |p: f32, q: f32, r: f32, s: f32| p * a + q * b + r * c + s * d;
+    (at(p.0, q.0, r.0, s.0), at(p.1, q.1, r.1, s.1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

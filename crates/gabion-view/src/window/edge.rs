@@ -11,7 +11,7 @@ use petgraph::{Directed, stable_graph::DefaultIx};
 use super::face::{NodeFace, WireFace};
 use super::node::{NodeShape, on_screen};
 use super::paint::faint;
-use crate::place::{Direction, SWING, curve};
+use crate::place::{Direction, SWING, curve, on_curve};
 
 /// An edge as it is drawn.
 #[derive(Clone)]
@@ -148,23 +148,14 @@ fn route(points: &[Pos2], way: Way, shorten: f32, clip: Rect) -> Vec<Pos2> {
         if let Some([a, b]) = controls
             && clip.intersects(Rect::from_two_pos(from, to).expand(swing))
         {
-            let (a, b) = (Pos2::from(a), Pos2::from(b) - back);
+            let ends = [from, a.into(), Pos2::from(b) - back, to].map(|p| (p.x, p.y));
             let pieces = ((to - from).length() / 7.0).clamp(1.0, 24.0) as usize;
             let share = |piece: usize| piece as f32 / pieces as f32;
-            route.extend((1..pieces).map(|piece| on_curve([from, a, b, to], share(piece))));
+            route.extend((1..pieces).map(|piece| Pos2::from(on_curve(ends, share(piece)))));
         }
         route.push(to);
     }
     route
-}
-
-fn on_curve([p, q, r, s]: [Pos2; 4], t: f32) -> Pos2 {
-    let u = 1.0 - t;
-    let sum = p.to_vec2() * (u * u * u)
-        + q.to_vec2() * (3.0 * u * u * t)
-        + r.to_vec2() * (3.0 * u * t * t)
-        + s.to_vec2() * (t * t * t);
-    sum.to_pos2()
 }
 
 fn arrow(base: Pos2, tip: Pos2, size: f32, down: bool, color: egui::Color32) -> Shape {
