@@ -43,7 +43,8 @@ impl Labels {
                 return None;
             }
             let size = (text.chars().count() as f32 * LETTER.0, LETTER.1);
-            let place = candidates(wire, size, direction).find(|rect| taken.is_free(*rect));
+            let place = candidates(wire, size, direction)
+                .find(|rect| is_within(*rect, placement.size) && taken.is_free(*rect));
             if let Some(rect) = place {
                 taken.add(rect);
             }
@@ -54,6 +55,10 @@ impl Labels {
             texts,
         }
     }
+}
+
+fn is_within(rect: Rect, (w, h): (f32, f32)) -> bool {
+    rect.x >= 0.0 && rect.y >= 0.0 && rect.x + rect.w <= w && rect.y + rect.h <= h
 }
 
 fn text(wire: &PlacedWire) -> Arc<str> {
