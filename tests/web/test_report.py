@@ -123,6 +123,26 @@ def test_the_panes_move_together(open_report):
     assert before[0] != after[0] and before[1] != after[1]
 
 
+def test_what_a_pass_made_is_seen_where_it_was_made_from(open_report):
+    report = open_report("three")
+    page = report.page
+    page.get_by_role("tab", name="Passes").click()
+    report.row("passes", "stack_siblings").click()
+    page.get_by_role("button", name="Both").click()
+    page.get_by_role("treeitem", name=re.compile("^stacked_matmul .*added$")).click()
+    page.get_by_role("button", name="Centre").click()
+    page.wait_for_timeout(400)
+    # It is made of three: the middle one of them is at the same place of the other pane.
+    panes = page.locator(".pane canvas")
+    panes.last.click()
+    assert report.title() == "stacked_matmul added"
+    panes.first.click()
+    assert report.live().startswith("Selected stacked_matmul %k"), report.live()
+    # It is alone now, and so it stays where it was, and so does what it became.
+    panes.last.click()
+    assert report.title() == "stacked_matmul added"
+
+
 def test_three_linears_became_one_stack_and_the_ledger_says_why(open_report):
     report = open_report("three")
     page = report.page
