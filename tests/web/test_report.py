@@ -128,18 +128,18 @@ def test_what_a_pass_made_is_seen_where_it_was_made_from(open_report):
     page = report.page
     page.get_by_role("tab", name="Passes").click()
     report.row("passes", "stack_siblings").click()
+    page.get_by_role("button", name="Before", exact=True).click()
+    page.get_by_role("treeitem", name=re.compile("^stacked_matmul %v .*removed$")).click()
     page.get_by_role("button", name="Both").click()
-    page.get_by_role("treeitem", name=re.compile("^stacked_matmul .*added$")).click()
-    page.get_by_role("button", name="Centre").click()
-    page.wait_for_timeout(400)
-    # It is made of three: the middle one of them is at the same place of the other pane.
+    page.wait_for_timeout(300)
+    # The rightmost of three is seen at the left where what it became is seen at the right.
+    left, right = page.evaluate("window.selectionSeenAt()")
+    assert left == pytest.approx(right, abs=0.5)
+    click = lambda pane, at: pane.click(position={"x": at[0], "y": at[1]})
     panes = page.locator(".pane canvas")
-    panes.last.click()
-    assert report.title() == "stacked_matmul added"
-    panes.first.click()
-    assert report.live().startswith("Selected stacked_matmul %k"), report.live()
-    # It is alone now, and so it stays where it was, and so does what it became.
-    panes.last.click()
+    click(panes.first, left)
+    assert report.live().startswith("Selected stacked_matmul %v"), report.live()
+    click(panes.last, right)
     assert report.title() == "stacked_matmul added"
 
 
