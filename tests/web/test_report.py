@@ -1,5 +1,6 @@
 """What a reader does with a report: of a small stack, of a language model, of a graph of a hundred thousand nodes."""
 
+import json
 import pathlib
 import re
 import xml.etree.ElementTree
@@ -122,6 +123,26 @@ def test_the_panes_move_together(open_report):
     page.wait_for_timeout(300)
     after = [panes.nth(at).screenshot() for at in (0, 1)]
     assert before[0] != after[0] and before[1] != after[1]
+
+
+def test_what_a_pass_made_is_seen_where_it_was_made_from(open_report):
+    report = open_report("three")
+    page = report.page
+    page.get_by_role("tab", name="Passes").click()
+    report.row("passes", "stack_siblings").click()
+    page.get_by_role("button", name="Before", exact=True).click()
+    page.get_by_role("treeitem", name=re.compile("^stacked_matmul %v .*removed$")).click()
+    page.get_by_role("button", name="Both").click()
+    page.wait_for_timeout(300)
+    # The rightmost of three is seen at the left where what it became is seen at the right.
+    left, right = page.evaluate("window.selectionSeenAt()")
+    assert left == pytest.approx(right, abs=0.5)
+    click = lambda pane, at: pane.click(position={"x": at[0], "y": at[1]})
+    panes = page.locator(".pane canvas")
+    click(panes.first, left)
+    assert report.live().startswith("Selected stacked_matmul %v"), report.live()
+    click(panes.last, right)
+    assert report.title() == "stacked_matmul added"
 
 
 def test_three_linears_became_one_stack_and_the_ledger_says_why(open_report):
@@ -386,3 +407,39 @@ def test_only_rows_in_view_are_in_the_page(open_report):
     for _ in range(3):
         page.get_by_role("button", name="Open", exact=True).click()
     assert page.locator("*").count() < 4_000
+
+
+# What differs between two placements, in words; nothing if they are the same within a hundredth of a unit.
+DIFFERENCE = """({ sizes, cases }) => {
+  const known = new Map(sizes.map(([item, w, h]) => [item, [w, h]]));
+  const near = (a, b) => a.length === b.length && a.every((it, at) => Math.abs(it - b[at]) < 0.01);
+  const different = [];
+  let wires = 0;
+  for (const { stage, open, right, placed } of cases) {
+    const here = window.placementOf(stage, open, right, known);
+    const found = {
+      size: [[here.w, here.h]],
+      items: here.nodes.map((it) => [it.item, it.x, it.y, it.w, it.h, Number(it.open)]),
+      wires: here.wires.map((it) => [it.from.number, it.to.number, it.values, it.bytes, ...it.points.flat()]),
+    };
+    const expected = { size: [placed.size], items: placed.items, wires: placed.wires.map((it) => it.flat()) };
+    for (const what of ["size", "items", "wires"]) {
+      const [a, b] = [found[what], expected[what]];
+      const at = a.findIndex((it, at) => !b[at] || !near(it, b[at]));
+      if (a.length === b.length && at < 0) continue;
+      const words = `${a.length} and ${b.length} ${what}; number ${at}: ${a[at]} instead of ${b[at]}`;
+      different.push(`stage ${stage}, ${open.length} open, ${right ? "right" : "down"}: ${words}`);
+    }
+    wires += here.wires.length;
+  }
+  return { different, wires };
+}"""
+
+
+@pytest.mark.parametrize("name", ["three", "random", "decoder"])
+def test_the_page_puts_everything_where_the_window_does(open_report, name):
+    report = open_report(f"placed-{name}")
+    expected = json.loads(report.path.with_suffix(".json").read_text())
+    said = report.page.evaluate(DIFFERENCE, expected)
+    assert said["different"] == []
+    assert said["wires"] > 20

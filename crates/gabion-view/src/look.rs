@@ -2,11 +2,13 @@
 //! open, selected, found, lit up, hidden, and where somebody has been. A window draws what [`Look`] says and tells it what
 //! was clicked.
 
+mod align;
 pub mod camera;
 pub mod colour;
 pub mod command;
 pub mod cone;
 pub mod dress;
+mod labels;
 pub mod ledger;
 pub mod palette;
 pub mod panel;
@@ -116,6 +118,8 @@ pub struct Look<'d> {
     pub theme: Theme,
     /// What part is seen.
     pub camera: Camera,
+    shift: (f32, f32),
+    labels: labels::KnownLabels,
     /// What the camera should do next.
     pub wanted: Option<Wanted>,
     /// Whether the list of keys is shown.
@@ -153,6 +157,8 @@ impl<'d> Look<'d> {
             timed: 0,
             theme: Theme::default(),
             camera: Camera::default(),
+            shift: (0.0, 0.0),
+            labels: labels::KnownLabels::default(),
             wanted: Some(Wanted::Fit),
             help: false,
             panels: true,
@@ -230,20 +236,22 @@ impl<'d> Look<'d> {
         }
     }
 
-    /// Looks at another stage. What is selected stays selected where the stage has it.
+    /// Looks at another stage. What is selected stays selected where the stage has it, and stays where it is seen.
     pub fn set_stage(&mut self, stage: usize) {
         let stage = stage.min(self.document.stages.len().saturating_sub(1));
         if stage == self.stage {
             return;
         }
-        let beside = self.against == self.stage.checked_sub(1) && self.against.is_some();
-        self.stage = stage;
-        if beside || self.against == Some(stage) {
-            self.against = stage.checked_sub(1);
-        }
-        self.search_again();
-        self.scenes.forget_isolation();
-        self.changed();
+        self.hold(|look| {
+            let beside = look.against == look.stage.checked_sub(1) && look.against.is_some();
+            look.stage = stage;
+            if beside || look.against == Some(stage) {
+                look.against = stage.checked_sub(1);
+            }
+            look.search_again();
+            look.scenes.forget_isolation();
+            look.changed();
+        });
     }
 
     /// Compares with another stage, or not.

@@ -4,9 +4,12 @@
 //! The method is that of Sugiyama, Tagawa and Toda (IEEE Trans. SMC 11, 1981): ranks by longest path, long edges as chains
 //! of lanes, order by barycentres with the fewest crossings kept. Everything is deterministic: ties go by number.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
-/// An edge between two children.
+/// An edge between two children, or between a child and what is outside the group: that has the number after the last
+/// child's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildEdge {
     /// The child that gives.
@@ -20,7 +23,8 @@ pub struct ChildEdge {
 pub enum Cell {
     /// A child.
     Child(u32),
-    /// Where an edge, by its number, passes the rank.
+    /// Where an edge, by its number, passes the rank. The number after the last edge's is the lane that all edges share
+    /// that have none of their own.
     Lane(u32),
 }
 
@@ -29,6 +33,8 @@ pub enum Cell {
 pub struct Order {
     /// The ranks, from the first to the last.
     pub ranks: Vec<Vec<Cell>>,
+    /// The rank of each child.
+    pub rank: Vec<u32>,
 }
 
 /// Sweeps over the ranks.
@@ -37,29 +43,54 @@ const SWEEPS: usize = 12;
 /// Cells above which only few sweeps are made.
 const MANY_CELLS: usize = 6_000;
 
-/// Lanes for each child beyond which the longest edges have none.
-const LANES_PER_CHILD: usize = 6;
+/// Lanes for each child beyond which the longest edges share one.
+const LANES_PER_CHILD: usize = 12;
 
 impl Order {
     /// Orders `n` children. They are numbered so that edges lead from lower to higher numbers where they can; an edge that
-    /// does not (two groups that feed each other) has no part in the ranks and no lanes. `edges` are without repetitions.
+    /// does not (two groups that feed each other) has no part in the ranks. `edges` are sorted and without repetitions; in
+    /// them `n` is what is outside, and such edges go on to the first or the last rank.
     /// `floating` children depend on no input (weights and what is made of them): they stand right above what uses them.
     pub fn new(n: usize, edges: &[ChildEdge], floating: &dyn Fn(usize) -> bool) -> Self {
-        let ranks = ranks(n, edges, floating);
-        let lanes_to = lane_limit(n, edges, &ranks);
-        let mut layers = Layers::new(n, edges, &ranks, lanes_to);
+        let rank = ranks(n, edges, floating);
+        let mut layers = Layers::new(edges, &rank);
         layers.reduce_crossings();
         Self {
             ranks: layers.cells(),
+            rank,
         }
+    }
+
+    /// The ranks that an edge passes in a lane.
+    pub fn passes(&self, edge: ChildEdge) -> Range<usize> {
+        passes(edge, &self.rank, self.ranks.len())
+    }
+
+    /// Whether an edge leads from a rank to the same or one before. It passes both of them.
+    pub fn leads_back(&self, edge: ChildEdge) -> bool {
+        leads_back(edge, &self.rank)
+    }
+}
+
+fn leads_back(edge: ChildEdge, rank: &[u32]) -> bool {
+    let of = |child: u32| rank.get(child as usize);
+    matches!((of(edge.from), of(edge.to)), (Some(from), Some(to)) if from >= to)
+}
+
+fn passes(edge: ChildEdge, rank: &[u32], n_ranks: usize) -> Range<usize> {
+    let of = |child: u32| rank.get(child as usize).map(|rank| *rank as usize);
+    match (of(edge.from), of(edge.to)) {
+        (Some(from), Some(to)) if from >= to => to..from + 1,
+        (from, to) => from.map_or(0, |rank| rank + 1)..to.unwrap_or(n_ranks),
     }
 }
 
 /// Longest path from the sources; then floating children move down to what uses them, from the last to the first, so that
 /// chains of them move as a whole.
-fn ranks(n: usize, edges: &[ChildEdge], floating: &dyn Fn(usize) -> bool) -> Vec<usize> {
-    let mut rank = vec![0usize; n];
-    let mut forward: Vec<ChildEdge> = edges.iter().copied().filter(|e| e.from < e.to).collect();
+fn ranks(n: usize, edges: &[ChildEdge], floating: &dyn Fn(usize) -> bool) -> Vec<u32> {
+    let mut rank = vec![0u32; n];
+    let inside = |e: &ChildEdge| e.from < e.to && (e.to as usize) < n;
+    let mut forward: Vec<ChildEdge> = edges.iter().copied().filter(inside).collect();
     forward.sort_unstable();
     for edge in &forward {
         let (from, to) = (edge.from as usize, edge.to as usize);
@@ -81,26 +112,22 @@ fn ranks(n: usize, edges: &[ChildEdge], floating: &dyn Fn(usize) -> bool) -> Vec
     rank
 }
 
-/// The longest span that gets lanes: every one, unless that would be far more lanes than children.
-fn lane_limit(n: usize, edges: &[ChildEdge], rank: &[usize]) -> usize {
-    let mut spans: Vec<usize> = edges
-        .iter()
-        .filter(|e| e.from < e.to)
-        .map(|e| rank[e.to as usize] - rank[e.from as usize])
-        .filter(|span| *span > 1)
-        .collect();
-    spans.sort_unstable();
-    let mut budget = n * LANES_PER_CHILD + 64;
-    let mut limit = 1;
-    for span in spans {
-        let lanes = span - 1;
+/// How many ranks an edge may pass in lanes of its own: any number, unless that would be far more lanes than children.
+fn most_lanes(edges: &[ChildEdge], rank: &[u32], n_ranks: usize) -> usize {
+    let counts = edges.iter().map(|edge| passes(*edge, rank, n_ranks).len());
+    let mut counts: Vec<usize> = counts.filter(|n| *n > 0).collect();
+    counts.sort_unstable();
+    let mut budget = rank.len() * LANES_PER_CHILD + 64;
+    let mut most = 0;
+    for lanes in counts {
         if lanes > budget {
-            break;
+            // Those that are as long get lanes all, or none does.
+            return most.min(lanes - 1);
         }
         budget -= lanes;
-        limit = span;
+        most = lanes;
     }
-    limit
+    most
 }
 
 /// The cells of all ranks, with their neighbours in the rank above and the rank below.
@@ -112,35 +139,67 @@ struct Layers {
 }
 
 impl Layers {
-    fn new(n: usize, edges: &[ChildEdge], rank: &[usize], lanes_to: usize) -> Self {
-        let n_ranks = rank.iter().max().map_or(0, |r| r + 1);
+    /// Before anything is known, lanes that lead out stand at the left, and those that lead in at the right, each the
+    /// nearer to the middle the sooner it ends there.
+    fn new(edges: &[ChildEdge], rank: &[u32]) -> Self {
+        let (n, n_ranks) = (rank.len(), rank.iter().max().map_or(0, |r| *r as usize + 1));
+        let most = most_lanes(edges, rank, n_ranks);
         let mut layers = Layers {
             cells: (0..n as u32).map(Cell::Child).collect(),
             above: vec![Vec::new(); n],
             below: vec![Vec::new(); n],
             ranks: vec![Vec::new(); n_ranks],
         };
+        let mut leading_out = vec![Vec::new(); n_ranks];
         for (child, rank) in rank.iter().enumerate() {
-            layers.ranks[*rank].push(child as u32);
+            layers.ranks[*rank as usize].push(child as u32);
         }
+        let mut shared: Option<Range<usize>> = None;
         for (number, edge) in edges.iter().enumerate() {
-            let (from, to) = (rank[edge.from as usize], rank[edge.to as usize]);
-            if from >= to || to - from > lanes_to.max(1) {
+            let passed = passes(*edge, rank, n_ranks);
+            if passed.len() > most {
+                let all = shared.unwrap_or(passed.clone());
+                shared = Some(all.start.min(passed.start)..all.end.max(passed.end));
                 continue;
             }
-            let mut last = edge.from;
-            for between in from + 1..to {
-                let lane = layers.cells.len() as u32;
-                layers.cells.push(Cell::Lane(number as u32));
-                layers.above.push(Vec::new());
-                layers.below.push(Vec::new());
-                layers.ranks[between].push(lane);
-                layers.join(last, lane);
-                last = lane;
+            // A lane that leads back has its ends beside it, not above and below.
+            let ends = !leads_back(*edge, rank);
+            let mut last = (ends && (edge.from as usize) < n).then_some(edge.from);
+            for at in passed {
+                let lane = layers.lane(number as u32, last);
+                match edge.to as usize == n {
+                    true => leading_out[at].push(lane),
+                    false => layers.ranks[at].push(lane),
+                }
+                last = Some(lane);
             }
-            layers.join(last, edge.to);
+            if let (Some(last), true) = (last, ends && (edge.to as usize) < n) {
+                layers.join(last, edge.to);
+            }
+        }
+        for (rank, mut before) in layers.ranks.iter_mut().zip(leading_out) {
+            before.append(rank);
+            *rank = before;
+        }
+        let mut last = None;
+        for at in shared.unwrap_or(0..0) {
+            let lane = layers.lane(edges.len() as u32, last);
+            layers.ranks[at].push(lane);
+            last = Some(lane);
         }
         layers
+    }
+
+    /// A new cell of an edge, under another.
+    fn lane(&mut self, edge: u32, above: Option<u32>) -> u32 {
+        let lane = self.cells.len() as u32;
+        self.cells.push(Cell::Lane(edge));
+        self.above.push(Vec::new());
+        self.below.push(Vec::new());
+        if let Some(above) = above {
+            self.join(above, lane);
+        }
+        lane
     }
 
     fn join(&mut self, upper: u32, lower: u32) {
@@ -297,6 +356,29 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_from_outside_and_goes_there_gets_lanes() {
+        // 0 -> 1 -> 2; 2 reads something from outside, and 0 gives something to it. 3 is what is outside.
+        let order = Order::new(3, &edges(&[(0, 1), (1, 2), (0, 3), (3, 2)]), &|_| false);
+        assert_eq!(text(&order), "0 |3\n|1 1 |3\n|1 2");
+    }
+
+    #[test]
+    fn what_has_no_room_for_lanes_shares_one() {
+        // A chain of 60 whose members all read each other: 60 * 58 * 59 / 6 lanes would be too many.
+        let pairs: Vec<(u32, u32)> = (0..60)
+            .flat_map(|to| (0..to).map(move |from| (from, to)))
+            .collect();
+        let edges = edges(&pairs);
+        let order = Order::new(60, &edges, &|_| false);
+        let n_cells: usize = order.ranks.iter().map(Vec::len).sum();
+        assert!(n_cells <= 60 + 60 * LANES_PER_CHILD + 64 + 60, "{n_cells}");
+        let shared = Cell::Lane(edges.len() as u32);
+        for rank in 1..59 {
+            assert!(order.ranks[rank].contains(&shared), "{rank}");
+        }
+    }
+
+    #[test]
     fn weights_stand_above_what_reads_them() {
         // 0 -> 3 -> 4 -> 5, and 5 reads the weight 1 through 2.
         let edges = edges(&[(0, 3), (3, 4), (4, 5), (1, 2), (2, 5)]);
@@ -315,9 +397,9 @@ mod tests {
     }
 
     #[test]
-    fn edges_that_lead_back_do_not_matter() {
+    fn edges_that_lead_back_pass_both_their_ends() {
         let order = Order::new(2, &edges(&[(0, 1), (1, 0)]), &|_| false);
-        assert_eq!(text(&order), "0\n1");
+        assert_eq!(text(&order), "0 |1\n1 |1");
     }
 
     proptest! {
@@ -326,9 +408,10 @@ mod tests {
             n in 1usize..40,
             pairs in prop::collection::vec((0u32..40, 0u32..40), 0..120),
         ) {
+            // One more than the children: what is outside.
             let pairs: Vec<(u32, u32)> = pairs
                 .into_iter()
-                .map(|(a, b)| (a % n as u32, b % n as u32))
+                .map(|(a, b)| (a % (n as u32 + 1), b % (n as u32 + 1)))
                 .filter(|(a, b)| a != b)
                 .collect();
             let list = edges(&pairs);
@@ -342,7 +425,15 @@ mod tests {
                     }
                 }
             }
-            for edge in &list {
+            let lanes = |number: usize, rank: usize| order.ranks[rank].iter().filter(|c| **c == Cell::Lane(number as u32)).count();
+            for (number, edge) in list.iter().enumerate() {
+                for rank in order.passes(*edge) {
+                    let (own, shared) = (lanes(number, rank), lanes(list.len(), rank));
+                    prop_assert!(own == 1 || own == 0 && shared == 1);
+                }
+                if edge.from as usize == n || edge.to as usize == n {
+                    continue;
+                }
                 let (from, to) = (rank_of[edge.from as usize], rank_of[edge.to as usize]);
                 prop_assert!(from.is_some() && to.is_some());
                 prop_assert!(edge.from > edge.to || from < to);

@@ -3,8 +3,17 @@
 //! A group's children are ordered once ([`crate::order`]), whatever is open inside them; opening and closing changes sizes
 //! alone, so what was seen stays beside what it stood beside. Coordinates minimise the squared distances to the neighbours
 //! in the ranks above and below (isotonic regression by pooling adjacent violators: Barlow et al., 1972).
+//!
+//! Beside a rank, wires run straight along their lanes; they go from lane to lane between ranks alone, where nothing else
+//! stands. In every open group that a wire comes into or out of it has a lane of that group, and it crosses the border in it.
+//!
+//! The report's page computes the same (`report/js/place.js`), and a test compares both: sums are in f64 here as there, in
+//! the same order.
 
 mod columns;
+mod curve;
+mod inside;
+mod path;
 mod routes;
 mod scene;
 
@@ -12,10 +21,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+pub use curve::{SWING, curve, on_curve};
 pub use scene::{GroupOrder, Scene};
 
 use crate::document::{BoxId, Document, GroupId};
-use crate::order::Cell;
 
 /// What can be seen: a box, or a group, open or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -180,22 +189,8 @@ pub fn labels(document: &Document, item: Item) -> (String, String) {
     }
 }
 
-/// Space between neighbours of a rank, between ranks, and inside groups.
-pub(crate) const GAP: f32 = 22.0;
-pub(crate) const RANK_GAP: f32 = 40.0;
-pub(crate) const PADDING: f32 = 16.0;
 /// The line of an open group's name.
 pub const HEADER: f32 = 26.0;
-pub(crate) const LANE: f32 = 8.0;
-
-/// A group that is laid out: its children relative to its own corner.
-struct Inside {
-    size: (f32, f32),
-    children: Vec<(Item, Rect)>,
-    /// For each edge between children that has lanes, their middles.
-    lanes: Vec<Vec<(f32, f32)>>,
-    nested: Vec<Option<Inside>>,
-}
 
 /// Lays out what is visible.
 pub fn place(
@@ -204,21 +199,14 @@ pub fn place(
     direction: Direction,
     measure: Measure<'_>,
 ) -> Placement {
-    let root = inside(scene, GroupId::ROOT, open, direction, measure);
+    let root = inside::inside(scene, GroupId::ROOT, open, direction, measure);
+    let mut spread = inside::Spread::default();
+    spread.add(&root, GroupId::ROOT, (0.0, 0.0), 0);
     let mut placement = Placement {
-        size: root.size,
-        ..Placement::default()
+        wires: routes::wires(scene, open, &spread),
+        items: spread.items,
+        size: (root.size.0 as f32, root.size.1 as f32),
     };
-    let mut lanes = routes::Lanes::default();
-    spread(
-        &root,
-        GroupId::ROOT,
-        (0.0, 0.0),
-        0,
-        &mut placement,
-        &mut lanes,
-    );
-    routes::wires(scene, open, &lanes, &mut placement);
     if direction == Direction::Right {
         placement.size = (placement.size.1, placement.size.0);
         for placed in &mut placement.items {
@@ -231,136 +219,4 @@ pub fn place(
         }
     }
     placement
-}
-
-/// Lays out one open group, and what is open in it first. Depth is bounded by the tree's.
-fn inside(
-    scene: &mut Scene<'_>,
-    group: GroupId,
-    open: &Open,
-    direction: Direction,
-    measure: Measure<'_>,
-) -> Inside {
-    let order = scene.group_order(group);
-    let mut nested = Vec::with_capacity(order.children.len());
-    let mut sizes = Vec::with_capacity(order.children.len());
-    for child in &order.children {
-        let inner = match child {
-            Item::Group(id) if open.contains(id) => {
-                Some(inside(scene, *id, open, direction, measure))
-            }
-            _ => None,
-        };
-        let (w, h) = match (&inner, direction) {
-            (Some(inner), _) => inner.size,
-            (None, Direction::Down) => measure(scene.document(), *child),
-            (None, Direction::Right) => {
-                let (w, h) = measure(scene.document(), *child);
-                (h, w)
-            }
-        };
-        sizes.push((w, h));
-        nested.push(inner);
-    }
-    let corner = match (group, direction) {
-        (GroupId::ROOT, _) => (PADDING, PADDING),
-        (_, Direction::Down) => (PADDING, HEADER + PADDING / 2.0),
-        (_, Direction::Right) => (HEADER + PADDING / 2.0, PADDING),
-    };
-    Inside {
-        nested,
-        ..arrange(&order, &sizes, corner)
-    }
-}
-
-/// Puts children of these sizes to where their order says; the first of them begin at `corner`.
-fn arrange(order: &GroupOrder, sizes: &[(f32, f32)], corner: (f32, f32)) -> Inside {
-    let columns = columns::columns(order, sizes);
-    let places = order.children.iter().map(|child| (*child, Rect::default()));
-    let mut children: Vec<(Item, Rect)> = places.collect();
-    let mut lanes = vec![Vec::new(); order.edges.len()];
-    let (left, mut y) = corner;
-    let mut right = left;
-    for (rank, cells) in order.order.ranks.iter().enumerate() {
-        let height = |cell: &Cell| match cell {
-            Cell::Child(child) => sizes[*child as usize].1,
-            Cell::Lane(_) => 0.0,
-        };
-        let tallest = cells.iter().map(height).fold(0.0, f32::max);
-        for (slot, cell) in cells.iter().enumerate() {
-            let x = left + columns[rank][slot];
-            match cell {
-                Cell::Child(child) => {
-                    let (w, h) = sizes[*child as usize];
-                    let rect = Rect {
-                        x: x - w / 2.0,
-                        y: y + (tallest - h) / 2.0,
-                        w,
-                        h,
-                    };
-                    right = right.max(rect.x + w);
-                    children[*child as usize].1 = rect;
-                }
-                Cell::Lane(edge) => {
-                    right = right.max(x + LANE / 2.0);
-                    // Straight through the whole rank, however tall it is.
-                    lanes[*edge as usize].push((x, y));
-                    if tallest > 0.0 {
-                        lanes[*edge as usize].push((x, y + tallest));
-                    }
-                }
-            }
-        }
-        y += tallest + RANK_GAP;
-    }
-    let bottom = match order.order.ranks.is_empty() {
-        true => y,
-        false => y - RANK_GAP,
-    };
-    Inside {
-        size: (right + PADDING, bottom + PADDING),
-        children,
-        lanes,
-        nested: Vec::new(),
-    }
-}
-
-/// Moves everything to where it lies in all.
-fn spread(
-    inside: &Inside,
-    group: GroupId,
-    (x, y): (f32, f32),
-    depth: u32,
-    placement: &mut Placement,
-    lanes: &mut routes::Lanes,
-) {
-    for (edge, points) in inside.lanes.iter().enumerate() {
-        if !points.is_empty() {
-            let moved = points.iter().map(|(px, py)| (px + x, py + y)).collect();
-            lanes.insert((group, edge as u32), moved);
-        }
-    }
-    for ((item, rect), nested) in inside.children.iter().zip(&inside.nested) {
-        let rect = Rect {
-            x: rect.x + x,
-            y: rect.y + y,
-            ..*rect
-        };
-        placement.items.push(Placed {
-            item: *item,
-            rect,
-            open: nested.is_some(),
-            depth,
-        });
-        if let (Some(nested), Item::Group(group)) = (nested, item) {
-            spread(
-                nested,
-                *group,
-                (rect.x, rect.y),
-                depth + 1,
-                placement,
-                lanes,
-            );
-        }
-    }
 }

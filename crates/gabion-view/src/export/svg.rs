@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::look::dress::{Dress, WireDress};
 use crate::look::palette::{Rgb, Theme, mix};
 use crate::look::{Look, Pane, item_name};
-use crate::place::{Direction, HEADER, Item, Placed, PlacedWire};
+use crate::place::{Direction, HEADER, Item, Placed, PlacedWire, SWING, curve};
 
 /// The drawing of a pane. Colours, directions, what is open and what is lit up are as in the window.
 pub fn svg(look: &mut Look<'_>, pane: Pane) -> Option<String> {
@@ -87,31 +87,29 @@ fn wire_of(
     let mut path = format!("M{:.1} {:.1}", first.0, first.1);
     let size = 4.0 + dress.width;
     for (at, pair) in wire.points.windows(2).enumerate() {
-        let (from, mut to) = (pair[0], pair[1]);
-        let is_last = at + 2 == wire.points.len();
-        let (a, b) = match direction {
-            Direction::Down => {
-                to.1 -= if is_last { size * 0.8 } else { 0.0 };
-                let middle = (from.1 + to.1) / 2.0;
-                ((from.0, middle), (to.0, middle))
-            }
-            Direction::Right => {
-                to.0 -= if is_last { size * 0.8 } else { 0.0 };
-                let middle = (from.0 + to.0) / 2.0;
-                ((middle, from.1), (middle, to.1))
-            }
+        let before = (at > 0).then(|| wire.points[at - 1]);
+        let controls = curve(before, pair[0], pair[1], direction, SWING);
+        // The head of the arrow begins where the line ends.
+        let back = if at + 2 == wire.points.len() {
+            size * 0.8
+        } else {
+            0.0
         };
-        let straight = match direction {
-            Direction::Down => from.0 == to.0,
-            Direction::Right => from.1 == to.1,
+        let shorter = |(x, y): (f32, f32)| match direction {
+            Direction::Down => (x, y - back),
+            Direction::Right => (x - back, y),
         };
-        let _ = match straight {
-            true => write!(path, "L{:.1} {:.1}", to.0, to.1),
-            false => write!(
-                path,
-                "C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}",
-                a.0, a.1, b.0, b.1, to.0, to.1
-            ),
+        let to = shorter(pair[1]);
+        let _ = match controls {
+            None => write!(path, "L{:.1} {:.1}", to.0, to.1),
+            Some([a, b]) => {
+                let b = shorter(b);
+                write!(
+                    path,
+                    "C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}",
+                    a.0, a.1, b.0, b.1, to.0, to.1
+                )
+            }
         };
     }
     let (color, ty) = (hex(dress.color), escaped(&dress.label));

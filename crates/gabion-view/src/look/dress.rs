@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::palette::{Paint, Rgb, mix};
 use super::{Look, Pane, Scale, colour};
 use crate::document::{BoxId, Change, Document, GroupId, Kind};
-use crate::place::{HEADER, Item, Placement, Rect, labels};
+use crate::place::{Item, PlacedWire, Placement, Rect, labels};
 
 /// A box or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,12 +227,18 @@ impl Look<'_> {
         items
     }
 
-    fn dress_wires(&self, stage: usize, placement: &Placement, marks: &Marks) -> Vec<WireDress> {
+    fn dress_wires(
+        &mut self,
+        stage: usize,
+        placement: &Arc<Placement>,
+        marks: &Marks,
+    ) -> Vec<WireDress> {
+        let labels = self.labels.of(placement, self.direction);
         let theme = self.theme;
         let selected = self
             .selection_at(stage)
             .and_then(|item| placement.find(item));
-        let dress = |wire: &crate::place::PlacedWire| {
+        let dress = |((wire, label), place): ((&PlacedWire, &Arc<str>), &Option<Rect>)| {
             let ends = [wire.from as usize, wire.to as usize];
             let touches = selected.is_some_and(|selected| ends.contains(&selected));
             let strengths = ends
@@ -251,16 +257,12 @@ impl Look<'_> {
                 } else {
                     strength * 0.85
                 },
-                label: match wire.values {
-                    0 | 1 => wire.ty.clone(),
-                    n => format!("{} +{}", wire.ty, n - 1).into(),
-                },
-                place: None,
+                label: label.clone(),
+                place: *place,
             }
         };
-        let mut wires: Vec<WireDress> = placement.wires.iter().map(dress).collect();
-        place_labels(placement, &mut wires);
-        wires
+        let wires = placement.wires.iter().zip(&labels.texts);
+        wires.zip(&labels.places).map(dress).collect()
     }
 }
 
@@ -291,85 +293,4 @@ fn warm(dress: &mut Dress, theme: super::Theme, scale: &Scale, value: f64, words
 pub fn wire_width(bytes: u64) -> f32 {
     let magnitude = (bytes.max(1) as f32).log10();
     (1.0 + (magnitude - 3.0) * 0.75).clamp(1.0, 6.0)
-}
-
-/// A character and a line of a label.
-const LETTER: (f32, f32) = (6.1, 13.0);
-
-/// Rectangles that are taken, in cells of a grid.
-#[derive(Default)]
-struct Taken(FxHashMap<(i32, i32), Vec<Rect>>);
-
-const CELL: f32 = 128.0;
-
-impl Taken {
-    fn cells(rect: Rect) -> impl Iterator<Item = (i32, i32)> {
-        let cell = |v: f32| (v / CELL).floor() as i32;
-        let (left, right) = (cell(rect.x), cell(rect.x + rect.w));
-        let (top, bottom) = (cell(rect.y), cell(rect.y + rect.h));
-        (top..=bottom).flat_map(move |y| (left..=right).map(move |x| (x, y)))
-    }
-
-    fn add(&mut self, rect: Rect) {
-        for cell in Self::cells(rect) {
-            self.0.entry(cell).or_default().push(rect);
-        }
-    }
-
-    fn is_free(&self, rect: Rect) -> bool {
-        let meets = |it: &Rect| {
-            rect.x < it.x + it.w
-                && it.x < rect.x + rect.w
-                && rect.y < it.y + it.h
-                && it.y < rect.y + rect.h
-        };
-        !Self::cells(rect).any(|cell| self.0.get(&cell).is_some_and(|all| all.iter().any(meets)))
-    }
-}
-
-/// Writes types beside wires where nothing else stands: no box, no header of a group, no other type. Wires of one value
-/// need it once.
-fn place_labels(placement: &Placement, wires: &mut [WireDress]) {
-    let mut taken = Taken::default();
-    for placed in &placement.items {
-        let rect = placed.rect;
-        taken.add(match placed.open {
-            true => Rect {
-                h: HEADER,
-                w: rect.w.min(120.0),
-                ..rect
-            },
-            false => rect,
-        });
-    }
-    let mut said: FxHashSet<(u32, Arc<str>)> = FxHashSet::default();
-    for (wire, dress) in placement.wires.iter().zip(wires) {
-        if dress.label.is_empty() || !said.insert((wire.from, dress.label.clone())) {
-            continue;
-        }
-        let size = (dress.label.chars().count() as f32 * LETTER.0, LETTER.1);
-        let places = wire.points.windows(2).flat_map(|pair| {
-            [0.5, 0.7, 0.3].map(|share| {
-                let at = |a: f32, b: f32| a + (b - a) * share;
-                (at(pair[0].0, pair[1].0), at(pair[0].1, pair[1].1))
-            })
-        });
-        let room = places.flat_map(|(x, y)| {
-            let rect = |x: f32, y: f32| Rect {
-                x,
-                y,
-                w: size.0,
-                h: size.1,
-            };
-            [
-                rect(x + 5.0, y - size.1 / 2.0),
-                rect(x - size.0 - 5.0, y - size.1 / 2.0),
-                rect(x - size.0 / 2.0, y - size.1 - 3.0),
-            ]
-        });
-        dress.place = room.into_iter().find(|rect| taken.is_free(*rect));
-        if let Some(rect) = dress.place {
-            taken.add(rect);
-        }
-    }
 }

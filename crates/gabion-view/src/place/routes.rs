@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Item, Open, PlacedWire, Placement, Scene};
+use super::inside::{Area, Spread};
+use super::path::{Course, Path};
+use super::{Item, Open, PlacedWire, Scene};
 use crate::document::GroupId;
-use crate::order::ChildEdge;
 
-/// The points of the lanes of an edge of a group.
-pub(super) type Lanes = FxHashMap<(GroupId, u32), Vec<(f32, f32)>>;
-
-/// Adds the wires to a placement.
-pub(super) fn wires(scene: &mut Scene<'_>, open: &Open, lanes: &Lanes, placement: &mut Placement) {
+/// The wires of what is visible.
+pub(super) fn wires(scene: &Scene<'_>, open: &Open, spread: &Spread<'_>) -> Vec<PlacedWire> {
     let visible = visible_groups(scene, open);
-    let number: FxHashMap<Item, u32> = placement
+    let number: FxHashMap<Item, u32> = spread
         .items
         .iter()
         .enumerate()
@@ -23,7 +21,7 @@ pub(super) fn wires(scene: &mut Scene<'_>, open: &Open, lanes: &Lanes, placement
     let mut merged: FxHashMap<(u32, u32), u32> = FxHashMap::default();
     let mut counted: FxHashSet<(u32, u32, u32)> = FxHashSet::default();
     let mut wires: Vec<PlacedWire> = Vec::new();
-    let mut inner: Vec<(GroupId, Item, Item)> = Vec::new();
+    let mut paths: Vec<Path> = Vec::new();
     for wire in scene.wires() {
         let end = |id: u32| {
             let group = scene.document().get(id).group;
@@ -45,7 +43,12 @@ pub(super) fn wires(scene: &mut Scene<'_>, open: &Open, lanes: &Lanes, placement
                 bytes: 0,
                 ty: "".into(),
             });
-            inner.push((wire.around, wire.ends.0, wire.ends.1));
+            let course = Course {
+                from: spread.items[from as usize].item,
+                to: spread.items[to as usize].item,
+                ends: wire.ends,
+            };
+            paths.push(Path::new(scene.document(), &spread.frames, course));
             (wires.len() - 1) as u32
         });
         // A value that several boxes inside use is carried once.
@@ -53,14 +56,12 @@ pub(super) fn wires(scene: &mut Scene<'_>, open: &Open, lanes: &Lanes, placement
             add_value(scene, wire.from, wire.result, &mut wires[at as usize]);
         }
     }
-    for (wire, (around, a, b)) in wires.iter_mut().zip(inner) {
-        wire.points = match edge_of(scene, around, a, b) {
-            Some(edge) => lanes.get(&(around, edge)).cloned().unwrap_or_default(),
-            None => Vec::new(),
-        };
-    }
-    attach(placement, &mut wires);
-    placement.wires = wires;
+    // Whatever order they were met in, they stand in one.
+    let mut both: Vec<(PlacedWire, Path)> = wires.into_iter().zip(paths).collect();
+    both.sort_by_key(|(wire, _)| (wire.from, wire.to));
+    let (mut wires, paths): (Vec<PlacedWire>, Vec<Path>) = both.into_iter().unzip();
+    attach(&spread.areas, &mut wires, &paths);
+    wires
 }
 
 /// For each group, the outermost closed group around it, or itself if it is closed.
@@ -91,38 +92,25 @@ fn add_value(scene: &Scene<'_>, from: u32, result: u32, wire: &mut PlacedWire) {
     }
 }
 
-fn edge_of(scene: &mut Scene<'_>, around: GroupId, a: Item, b: Item) -> Option<u32> {
-    let order = scene.group_order(around);
-    let number = |item: Item| order.number(item);
-    let edge = ChildEdge {
-        from: number(a)?,
-        to: number(b)?,
-    };
-    order.edges.binary_search(&edge).ok().map(|at| at as u32)
-}
-
 /// Begins and ends the wires at their items, spread along the sides in the order of where they come from and go to.
-fn attach(placement: &Placement, wires: &mut [PlacedWire]) {
-    let n = placement.items.len();
+fn attach(areas: &[Area], wires: &mut [PlacedWire], paths: &[Path]) {
+    let n = areas.len();
     let (mut out, mut into) = (vec![Vec::new(); n], vec![Vec::new(); n]);
-    for (at, wire) in wires.iter().enumerate() {
-        let middle = |item: u32| placement.items[item as usize].rect.center().0;
-        let first = wire.points.first().map_or_else(|| middle(wire.to), |p| p.0);
-        let last = wire
-            .points
-            .last()
-            .map_or_else(|| middle(wire.from), |p| p.0);
+    let middle = |item: u32| areas[item as usize].x + areas[item as usize].w / 2.0;
+    for (at, (wire, path)) in wires.iter().zip(paths).enumerate() {
+        let first = path.lanes.first().map_or_else(|| middle(wire.to), |p| p.x);
+        let last = path.lanes.last().map_or_else(|| middle(wire.from), |p| p.x);
         out[wire.from as usize].push((first, at));
         into[wire.to as usize].push((last, at));
     }
     let mut ends = vec![((0.0, 0.0), (0.0, 0.0)); wires.len()];
     for (item, (out, into)) in out.iter_mut().zip(&mut into).enumerate() {
-        let rect = placement.items[item].rect;
-        for (list, y, is_out) in [(out, rect.y + rect.h, true), (into, rect.y, false)] {
+        let Area { x, y, w, h } = areas[item];
+        for (list, y, is_out) in [(out, y + h, true), (into, y, false)] {
             list.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let n = list.len() as f32;
+            let n = list.len() as f64;
             for (place, (_, wire)) in list.iter().enumerate() {
-                let x = rect.x + rect.w * (place as f32 + 1.0) / (n + 1.0);
+                let x = x + w * (place as f64 + 1.0) / (n + 1.0);
                 match is_out {
                     true => ends[*wire].0 = (x, y),
                     false => ends[*wire].1 = (x, y),
@@ -130,8 +118,7 @@ fn attach(placement: &Placement, wires: &mut [PlacedWire]) {
             }
         }
     }
-    for (wire, (from, to)) in wires.iter_mut().zip(ends) {
-        wire.points.insert(0, from);
-        wire.points.push(to);
+    for ((wire, path), (begin, end)) in wires.iter_mut().zip(paths).zip(ends) {
+        wire.points = path.points(begin, end);
     }
 }

@@ -13,7 +13,8 @@ use crate::order::{ChildEdge, Order, unique_edges};
 pub struct GroupOrder {
     /// The children, operands before users where that can be.
     pub children: Vec<Item>,
-    /// Which child feeds which.
+    /// Which child feeds which, and which reads from outside the group or gives to there; sorted. The number of children
+    /// stands for what is outside.
     pub edges: Vec<ChildEdge>,
     /// Where they stand.
     pub order: Order,
@@ -33,10 +34,46 @@ pub(super) struct Wire {
     pub(super) from: BoxId,
     pub(super) result: u32,
     pub(super) to: BoxId,
-    /// The lowest group that holds both.
-    pub(super) around: GroupId,
-    /// The children of that group that hold them.
+    /// The children of the lowest group that holds both that they lie in.
     pub(super) ends: (Item, Item),
+}
+
+/// For boxes and groups: how deep the group is that is around the longest wire that comes into it or goes out of it.
+/// Nothing is said of wires that do not leave the group that the box or group lies in.
+struct Crossed {
+    boxes: Vec<[u32; 2]>,
+    groups: Vec<[u32; 2]>,
+}
+
+/// Deeper than any group.
+const NONE: u32 = u32::MAX;
+
+impl Crossed {
+    fn new(document: &Document) -> Self {
+        Self {
+            boxes: vec![[NONE; 2]; document.boxes.len()],
+            groups: vec![[NONE; 2]; document.tree.groups.len()],
+        }
+    }
+
+    /// Notes a wire's end. What was noted for one as long need not be noted again, nor what is around it.
+    fn mark(&mut self, document: &Document, id: BoxId, around: u32, into: bool) {
+        let mut group = document.get(id).group;
+        let mut slot = &mut self.boxes[id as usize][usize::from(into)];
+        while document.tree.get(group).depth > around && *slot > around {
+            *slot = around;
+            slot = &mut self.groups[group.0 as usize][usize::from(into)];
+            group = document.tree.get(group).parent;
+        }
+    }
+
+    fn is_marked(&self, item: Item, into: bool) -> bool {
+        let slots = match item {
+            Item::Box(id) => self.boxes[id as usize],
+            Item::Group(id) => self.groups[id.0 as usize],
+        };
+        slots[usize::from(into)] != NONE
+    }
 }
 
 /// One stage of a document, without the kinds of boxes that are hidden. Orders of groups are computed when they are
@@ -48,6 +85,8 @@ pub struct Scene<'d> {
     wires: Vec<Wire>,
     /// Wires by the group around them.
     by_group: Vec<Vec<u32>>,
+    /// What wires come into from outside its group, and out of.
+    crossed: Crossed,
     floating: Vec<bool>,
     orders: FxHashMap<GroupId, Arc<GroupOrder>>,
 }
@@ -68,6 +107,7 @@ impl<'d> Scene<'d> {
             children: vec![Vec::new(); tree.groups.len()],
             wires: Vec::new(),
             by_group: vec![Vec::new(); tree.groups.len()],
+            crossed: Crossed::new(document),
             floating: vec![true; tree.groups.len()],
             orders: FxHashMap::default(),
         };
@@ -118,11 +158,13 @@ impl<'d> Scene<'d> {
                     None => Item::Box(id),
                 };
                 self.by_group[around.0 as usize].push(self.wires.len() as u32);
+                let depth = tree.get(around).depth;
+                self.crossed.mark(document, from, depth, false);
+                self.crossed.mark(document, *to, depth, true);
                 self.wires.push(Wire {
                     from,
                     result,
                     to: *to,
-                    around,
                     ends: (end(a, from), end(b, *to)),
                 });
             }
@@ -179,7 +221,21 @@ impl<'d> Scene<'d> {
             let (from, to) = (*numbers.get(&from)?, *numbers.get(&to)?);
             (from != to).then_some(ChildEdge { from, to })
         });
-        let edges = unique_edges(edges);
+        let outside = children.len() as u32;
+        let crossing = children.iter().zip(0..).flat_map(|(child, number)| {
+            let into = ChildEdge {
+                from: outside,
+                to: number,
+            };
+            let out = ChildEdge {
+                from: number,
+                to: outside,
+            };
+            let into = self.crossed.is_marked(*child, true).then_some(into);
+            into.into_iter()
+                .chain(self.crossed.is_marked(*child, false).then_some(out))
+        });
+        let edges = unique_edges(edges.chain(crossing));
         let floating = |child: usize| match children[child] {
             Item::Group(inner) => self.floating[inner.0 as usize],
             Item::Box(id) => self.document.get(id).floating,

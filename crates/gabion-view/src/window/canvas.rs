@@ -15,7 +15,7 @@ use egui_graphs::{
 use petgraph::Directed;
 use petgraph::stable_graph::{DefaultIx, NodeIndex};
 
-use super::edge::{EdgeShape, is_near};
+use super::edge::{EdgeShape, is_near, line};
 use super::face::{Faces, NodeFace, WireFace};
 use super::node::NodeShape;
 use super::paint::{color, faint};
@@ -149,6 +149,7 @@ impl Canvas {
             return;
         }
         self.built = Some(look.revision());
+        look.align();
         self.faces = Faces::new(look, self.pane);
         self.graph = Graph::new();
         let Some(faces) = &self.faces else {
@@ -197,16 +198,9 @@ impl Canvas {
         let middle = (room.0 / 2.0, room.1 / 2.0);
         match wanted {
             Wanted::Fit => {
-                let (w, h) = faces.placement.size;
-                look.camera.fit(
-                    crate::place::Rect {
-                        x: 0.0,
-                        y: 0.0,
-                        w,
-                        h,
-                    },
-                    room,
-                );
+                if let Some(all) = look.everything() {
+                    look.camera.fit(all, room);
+                }
             }
             Wanted::Show(item) => {
                 if let Some(rect) = place(item) {
@@ -248,7 +242,7 @@ impl Canvas {
         Frame {
             revision: look.revision(),
             rect,
-            camera: look.camera,
+            camera: look.camera_of(self.pane),
             hover: look.hover(),
             wire: self.wire,
             selection: look.selection(),
@@ -275,7 +269,7 @@ impl Canvas {
             .ctx()
             .graphics_mut(|graphics| graphics.entry(layer).next_idx());
         self.grounds(ui, look, rect);
-        let camera = look.camera;
+        let camera = look.camera_of(self.pane);
         let mut meta = MetadataFrame::new(Some(self.id.to_owned())).load(ui);
         (meta.zoom, meta.pan) = (camera.zoom, vec2(camera.pan.0, camera.pan.1));
         meta.save(ui);
@@ -364,7 +358,7 @@ impl Canvas {
             let pointer = response.hover_pos();
             self.wire = pointer
                 .filter(|_| hovered.is_none())
-                .and_then(|at| self.wire_at(look.camera, at - response.rect.min));
+                .and_then(|at| self.wire_at(look.camera_of(self.pane), at - response.rect.min));
         } else {
             self.wire = None;
         }
@@ -396,7 +390,7 @@ impl Canvas {
             return;
         };
         for ground in &faces.grounds {
-            let at = Self::on_screen(look.camera, rect.min, ground.rect);
+            let at = Self::on_screen(look.camera_of(self.pane), rect.min, ground.rect);
             if at.intersects(rect) {
                 let radius = (9.0 * look.camera.zoom).clamp(1.0, 12.0);
                 painter.rect(
@@ -419,7 +413,7 @@ impl Canvas {
         let theme = look.theme;
         let outline = |item: Item, stroke: Stroke| {
             if let Some(at) = faces.placement.find(item) {
-                let at = Self::on_screen(look.camera, rect.min, faces.nodes[at].rect);
+                let at = Self::on_screen(look.camera_of(self.pane), rect.min, faces.nodes[at].rect);
                 painter.rect_stroke(at.expand(1.5), 6.0, stroke, StrokeKind::Outside);
             }
         };
@@ -430,10 +424,9 @@ impl Canvas {
             outline(item, Stroke::new(2.5, color(theme.accent())));
         }
         if let Some(wire) = self.wire.and_then(|at| faces.wires.get(at as usize)) {
-            let origin = rect.min;
-            let points = wire.points.iter().map(|p| {
-                let (x, y) = look.camera.to_screen((p.x, p.y));
-                origin + vec2(x, y)
+            let points = line(wire).into_iter().map(|p| {
+                let (x, y) = look.camera_of(self.pane).to_screen((p.x, p.y));
+                rect.min + vec2(x, y)
             });
             let width = (wire.dress.width * look.camera.zoom).max(1.0) + 1.5;
             painter.add(Shape::line(

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use egui::{FontId, Pos2, Rect, Shape, Stroke, epaint::PathShape, epaint::TextShape, pos2};
+use egui::{
+    FontId, Pos2, Rect, Shape, Stroke, Vec2, epaint::PathShape, epaint::TextShape, pos2, vec2,
+};
 use egui_graphs::{DisplayEdge, DrawContext, EdgeProps, Node};
 use petgraph::{Directed, stable_graph::DefaultIx};
 
 use super::face::{NodeFace, WireFace};
 use super::node::{NodeShape, on_screen};
 use super::paint::faint;
+use crate::place::{Direction, SWING, curve, on_curve};
 
 /// An edge as it is drawn.
 #[derive(Clone)]
@@ -56,7 +59,11 @@ impl DisplayEdge<Arc<NodeFace>, Arc<WireFace>, Directed, DefaultIx, NodeShape> f
             0.0
         };
         let mut shapes = Vec::with_capacity(3);
-        let route = route(&points, face.down, head * 0.8, clip);
+        let way = Way {
+            down: face.down,
+            zoom,
+        };
+        let route = route(&points, way, head * 0.8, clip);
         if let (Some(end), true) = (route.last(), head > 0.0) {
             let tip = points[points.len() - 1];
             shapes.push(arrow(*end, tip, head, face.down, color));
@@ -84,11 +91,20 @@ pub(super) fn is_near(face: &WireFace, pos: Pos2, within: f32) -> bool {
     if !face.bounds.contains(pos) {
         return false;
     }
-    let route = route(&face.points, face.down, 0.0, Rect::EVERYTHING);
+    let route = line(face);
     let pairs = route.iter().zip(route.iter().skip(1));
     pairs
         .into_iter()
         .any(|(a, b)| distance(pos, *a, *b) <= within)
+}
+
+/// The line of a wire in the drawing.
+pub(super) fn line(face: &WireFace) -> Vec<Pos2> {
+    let way = Way {
+        down: face.down,
+        zoom: 1.0,
+    };
+    route(&face.points, way, 0.0, Rect::EVERYTHING)
 }
 
 fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {
@@ -102,54 +118,44 @@ fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {
     (to - along * share).length()
 }
 
+/// Which way wires lead, and how large they are drawn.
+#[derive(Clone, Copy)]
+struct Way {
+    down: bool,
+    zoom: f32,
+}
+
 /// The points of the line: straight along lanes, curved from lane to lane. What is not seen has few points.
-fn route(points: &[Pos2], down: bool, shorten: f32, clip: Rect) -> Vec<Pos2> {
+fn route(points: &[Pos2], way: Way, shorten: f32, clip: Rect) -> Vec<Pos2> {
+    let direction = match way.down {
+        true => Direction::Down,
+        false => Direction::Right,
+    };
     let mut route = Vec::with_capacity(points.len() * 4);
     let last = points.len().saturating_sub(1);
+    route.extend(points.first());
     for (at, pair) in points.windows(2).enumerate() {
         let (from, mut to) = (pair[0], pair[1]);
-        if at + 1 == last {
-            match down {
-                true => to.y -= shorten,
-                false => to.x -= shorten,
-            }
-        }
-        if at == 0 {
-            route.push(from);
-        }
-        let across = if down {
-            (to.x - from.x).abs()
-        } else {
-            (to.y - from.y).abs()
+        let before = (at > 0).then(|| points[at - 1].into());
+        let swing = SWING * way.zoom;
+        let controls = curve(before, from.into(), to.into(), direction, swing);
+        let back = match (at + 1 == last, way.down) {
+            (false, _) => Vec2::ZERO,
+            (true, true) => vec2(0.0, shorten),
+            (true, false) => vec2(shorten, 0.0),
         };
-        let pieces = match clip.intersects(Rect::from_two_pos(from, to)) {
-            false => 1,
-            true => ((to - from).length() / 7.0).clamp(1.0, if across < 0.5 { 1.0 } else { 24.0 })
-                as usize,
-        };
-        for piece in 1..pieces {
-            route.push(on_curve(from, to, down, piece as f32 / pieces as f32));
+        to -= back;
+        if let Some([a, b]) = controls
+            && clip.intersects(Rect::from_two_pos(from, to).expand(swing))
+        {
+            let ends = [from, a.into(), Pos2::from(b) - back, to].map(|p| (p.x, p.y));
+            let pieces = ((to - from).length() / 7.0).clamp(1.0, 24.0) as usize;
+            let share = |piece: usize| piece as f32 / pieces as f32;
+            route.extend((1..pieces).map(|piece| Pos2::from(on_curve(ends, share(piece)))));
         }
         route.push(to);
     }
     route
-}
-
-/// A cubic curve that leaves and arrives along the way of the edges.
-fn on_curve(from: Pos2, to: Pos2, down: bool, t: f32) -> Pos2 {
-    let ease = t * t * (3.0 - 2.0 * t);
-    // Control points at half the way: that coordinate is 3t(1-t)/2 + t^3 of it, the other one eases.
-    let along = 1.5 * t * (1.0 - t) + t * t * t;
-    match down {
-        true => pos2(
-            from.x + (to.x - from.x) * ease,
-            from.y + (to.y - from.y) * along,
-        ),
-        false => pos2(
-            from.x + (to.x - from.x) * along,
-            from.y + (to.y - from.y) * ease,
-        ),
-    }
 }
 
 fn arrow(base: Pos2, tip: Pos2, size: f32, down: bool, color: egui::Color32) -> Shape {

@@ -100,7 +100,7 @@ impl Faces {
             let points: Vec<Pos2> = wire.points.iter().map(|(x, y)| pos2(*x, *y)).collect();
             Arc::new(WireFace {
                 at: at as u32,
-                bounds: Rect::from_points(&points).expand(12.0),
+                bounds: Rect::from_points(&points).expand(16.0),
                 points,
                 down,
                 text: theme.weak_text(),

@@ -79,9 +79,14 @@ pub fn picture(look: &mut Look<'_>, pane: Pane) -> Option<ColorImage> {
         .min(2.0);
     let size = vec2((w * zoom).ceil(), (h * zoom).ceil());
     let camera = look.camera;
+    look.align();
+    let shift = match pane {
+        Pane::Now => (0.0, 0.0),
+        Pane::Before => look.shift(),
+    };
     look.camera = Camera {
         zoom,
-        pan: (0.0, 0.0),
+        pan: (-shift.0 * zoom, -shift.1 * zoom),
     };
     let wanted = look.wanted.take();
     let ctx = egui::Context::default();

@@ -577,3 +577,62 @@ fn the_page_has_every_key() {
         assert!(page.contains(&row), "docs/viewer.md lacks {row}");
     }
 }
+
+/// Where the middle of a box is seen in a pane.
+fn seen(look: &mut Look<'_>, pane: Pane, id: u32) -> (f32, f32) {
+    let placement = look.placement(pane).expect("a placement");
+    let at = placement.find(Item::Box(id)).expect("it is visible");
+    look.camera_of(pane)
+        .to_screen(placement.items[at].rect.center())
+}
+
+fn near(a: (f32, f32), b: (f32, f32)) -> bool {
+    (a.0 - b.0).abs() < 0.1 && (a.1 - b.1).abs() < 0.1
+}
+
+#[test]
+fn what_is_selected_is_seen_at_one_place_in_both_panes_and_at_every_stage() {
+    let document = recorded(&three_linears());
+    let stage = |name: &str| {
+        let at = document.stages.iter().position(|it| &*it.name == name);
+        at.expect("a stage")
+    };
+    let mut look = Look::new(&document);
+    look.camera.zoom = 0.7;
+    look.set_stage(stage("stack_weights"));
+    let Some(Item::Box(k)) = look.named("k") else {
+        panic!("no box is named k");
+    };
+    look.select(Some(Item::Box(k)));
+    let before = seen(&mut look, Pane::Now, k);
+    look.set_stage(stage("stack_siblings"));
+    let [became] = look.relatives_at(look.stage())[..] else {
+        panic!("three products became one");
+    };
+    assert!(near(seen(&mut look, Pane::Now, became), before));
+    look.set_against(Some(stage("stack_weights")));
+    look.align();
+    assert_ne!(look.shift(), (0.0, 0.0));
+    assert!(near(seen(&mut look, Pane::Before, k), before));
+    // Moving and zooming keep it so.
+    look.camera.zoom_at((20.0, 30.0), 1.5);
+    let now = seen(&mut look, Pane::Now, became);
+    assert!(near(seen(&mut look, Pane::Before, k), now));
+    // All of both is seen when everything is shown.
+    let all = look.everything().expect("two drawings");
+    for (pane, shift) in [(Pane::Now, (0.0, 0.0)), (Pane::Before, look.shift())] {
+        let (w, h) = look.placement(pane).expect("a placement").size;
+        assert!(all.x <= shift.0 && shift.0 + w <= all.x + all.w + 0.1);
+        assert!(all.y <= shift.1 && shift.1 + h <= all.y + all.h + 0.1);
+    }
+    look.select(None);
+    look.align();
+    let middle = |look: &mut Look<'_>, pane| {
+        let (w, _) = look.placement(pane).expect("a placement").size;
+        look.camera_of(pane).to_screen((w / 2.0, 0.0))
+    };
+    assert!(near(
+        middle(&mut look, Pane::Now),
+        middle(&mut look, Pane::Before)
+    ));
+}

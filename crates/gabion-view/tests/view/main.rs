@@ -7,5 +7,8 @@ mod faults;
 mod graphs;
 mod look;
 mod provenance;
+#[path = "../graphs/random.rs"]
+mod random;
 mod samples;
 mod scene;
+mod wires;

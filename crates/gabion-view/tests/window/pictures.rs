@@ -1,7 +1,8 @@
 //! Six pictures. `UPDATE_SNAPSHOTS=force cargo test -p gabion-view --features window --test window` makes them anew.
 
 use egui_kittest::SnapshotOptions;
-use gabion_view::look::{ColourBy, Command, Theme};
+use gabion_view::look::{ColourBy, Command, Theme, Wanted};
+use gabion_view::place::Item;
 
 use crate::support::{SETTLED, harness, layered, recorded, three_linears};
 
@@ -52,15 +53,19 @@ fn a_pass_before_and_after() {
 fn costs_in_colours() {
     let document = recorded(&layered(4, 6));
     let mut harness = harness(&document, Theme::Light);
-    harness.state_mut().look.run(Command::OpenAllInside);
-    harness.state_mut().look.set_colours(ColourBy::Bytes);
+    let layer = document.tree.by_path("layers.1").expect("a layer");
+    let look = &mut harness.state_mut().look;
+    look.jump(Item::Group(layer));
+    look.run(Command::OpenAllInside);
+    look.set_colours(ColourBy::Bytes);
+    look.wanted = Some(Wanted::Show(Item::Group(layer)));
     harness.run_steps(SETTLED);
     harness.snapshot_options("bytes_light", &options());
 }
 
 #[test]
 fn left_to_right_in_the_dark_with_a_search() {
-    let document = recorded(&layered(3, 4));
+    let document = recorded(&layered(2, 4));
     let mut harness = harness(&document, Theme::Dark);
     harness.state_mut().look.run(Command::OpenAllInside);
     harness.state_mut().look.run(Command::Turn);

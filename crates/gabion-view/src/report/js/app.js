@@ -110,6 +110,7 @@ class App {
   /** Draws what is placed as it looks now. */
   paint() {
     const shown = this.shownStages();
+    this.align();
     shown.forEach(([number, before], at) => {
       const pane = this.panes[at];
       const look = new Look(this, this.doc.stage(number), before);
@@ -132,12 +133,31 @@ class App {
     }
   }
 
-  /** Does something that places things anew, and keeps what the reader looks at where it is on the screen. */
-  keepPlace(act, item = this.selectedItem(this.at)) {
-    const find = () => {
-      if (!this.pane?.placement) return null;
-      return item === null ? null : this.pane.placement.visible(this.doc, item);
-    };
+  /** The middle of what is selected as it is seen in a pane, or of what is made of the same there. */
+  anchor(pane) {
+    if (this.selected === null || !pane?.placement) return null;
+    const item = this.selectedItem(pane.number);
+    const twins = () => (isGroup(this.selected) ? [] : this.doc.stage(pane.number).counterparts(numberOf(this.selected)).map(itemOfBox));
+    const nodes = (item === null ? twins() : [item]).map((it) => pane.placement.visible(this.doc, it)).filter((it) => it !== null);
+    if (nodes.length === 0) return null;
+    const mean = (of) => nodes.reduce((sum, it) => sum + of(it), 0) / nodes.length;
+    return { x: mean((it) => it.x + it.w / 2), y: mean((it) => it.y + it.h / 2) };
+  }
+
+  /** Shifts the pane before a pass so that what is selected, or what it became, is seen where it is after it. */
+  align() {
+    const [before, after] = this.panes;
+    before.shift = [0, 0];
+    if (this.pane !== after) return;
+    const [a, b] = [this.anchor(after), this.anchor(before)];
+    if (a && b) before.shift = [a.x - b.x, a.y - b.y];
+    else if (this.right) before.shift = [0, (after.placement.h - before.placement.h) / 2];
+    else before.shift = [(after.placement.w - before.placement.w) / 2, 0];
+  }
+
+  /** Does something that places things anew, and keeps what the reader looks at (a group, or what is selected) where it is. */
+  keepPlace(act, item = null) {
+    const find = () => (item === null ? this.anchor(this.pane) : this.pane?.placement?.visible(this.doc, item) ?? null);
     const before = find();
     const size = [this.pane?.placement?.w, this.pane?.placement?.h];
     act();

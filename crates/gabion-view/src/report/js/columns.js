@@ -1,9 +1,14 @@
 // The coordinates of cells along their ranks, as `place/columns.rs` gives them: least squared distances to the neighbours in
 // the ranks above and below, in the given order and without overlaps (isotonic regression by pooling adjacent violators).
 
-const GAP = 22;
+/** What a lane is wide. */
 const LANE = 8;
+/** What must be free between neighbours of a rank: so much on either side of a child, and of a lane. */
+const CHILD_MARGIN = 11;
+const LANE_MARGIN = 3;
 const ROUNDS = 6;
+/** How much a lane resists being moved, where a child resists by 1. */
+const LANE_WEIGHT = 2;
 /** How much more a lane wants to be straight than a box to be near its neighbours. */
 const STRAIGHT = 6;
 
@@ -12,7 +17,7 @@ function settle(wanted, width, weight, first, end) {
   const n = end - first;
   const offset = new Float64Array(n);
   for (let at = 1; at < n; at++) {
-    offset[at] = offset[at - 1] + (width[first + at - 1] + width[first + at]) / 2 + GAP;
+    offset[at] = offset[at - 1] + (width[first + at - 1] + width[first + at]) / 2;
   }
   // Blocks of equal values: mean, weight, members.
   const mean = new Float64Array(n);
@@ -45,45 +50,49 @@ function settle(wanted, width, weight, first, end) {
 /** The middle of every cell, rank by rank; the leftmost edge is at 0. `widths` are the children's. */
 function columnsOf(order, widths) {
   const { ranks, edges } = order;
+  const outside = widths.length;
   const first = [0];
   for (const rank of ranks) first.push(first[first.length - 1] + rank.length);
   const n = first[first.length - 1];
-  const width = new Float64Array(n);
-  const weight = new Float64Array(n).fill(1);
+  const width = new Float64Array(n).fill(LANE + 2 * LANE_MARGIN);
+  const margin = new Float64Array(n).fill(LANE_MARGIN);
+  const weight = new Float64Array(n).fill(LANE_WEIGHT);
   const cellOf = new Int32Array(widths.length);
-  const rankOf = new Int32Array(widths.length);
-  const lanes = edges.map(() => []);
+  const lanes = Array.from({ length: edges.length + 1 }, () => []);
   ranks.forEach((cells, rank) => cells.forEach((cell, slot) => {
     const at = first[rank] + slot;
     if (cell & 1) {
-      width[at] = LANE;
       lanes[cell >>> 1].push(at);
     } else {
-      width[at] = widths[cell >>> 1];
+      width[at] = widths[cell >>> 1] + 2 * CHILD_MARGIN;
+      margin[at] = CHILD_MARGIN;
+      weight[at] = 1;
       cellOf[cell >>> 1] = at;
-      rankOf[cell >>> 1] = rank;
     }
   }));
   const above = Array.from({ length: n }, () => []);
   const below = Array.from({ length: n }, () => []);
-  edges.forEach(([from, to], edge) => {
-    if (rankOf[from] + lanes[edge].length + 1 !== rankOf[to]) return;
-    const chain = [cellOf[from], ...lanes[edge], cellOf[to]];
+  const isLane = (at) => weight[at] === LANE_WEIGHT;
+  [...edges, [outside, outside]].forEach((edge, number) => {
+    const own = lanes[number];
+    if (number < edges.length && !order.isKept(edge)) return;
+    if (own.length === 0 && order.passes(edge).n > 0) return;
+    const end = (child) => (order.leadsBack(edge) || child === outside ? [] : [cellOf[child]]);
+    const chain = [...end(edge[0]), ...own, ...end(edge[1])];
     for (let at = 0; at + 1 < chain.length; at++) {
-      const pull = at > 0 && at + 2 < chain.length ? STRAIGHT : 1;
+      const pull = isLane(chain[at]) && isLane(chain[at + 1]) ? STRAIGHT : 1;
       below[chain[at]].push(chain[at + 1], pull);
       above[chain[at + 1]].push(chain[at], pull);
     }
-    for (const lane of lanes[edge]) weight[lane] = 2;
   });
   const x = new Float64Array(n);
   for (let rank = 0; rank < ranks.length; rank++) {
-    let total = GAP * Math.max(0, ranks[rank].length - 1);
+    let total = 0;
     for (let at = first[rank]; at < first[rank + 1]; at++) total += width[at];
     let left = -total / 2;
     for (let at = first[rank]; at < first[rank + 1]; at++) {
       x[at] = left + width[at] / 2;
-      left += width[at] + GAP;
+      left += width[at];
     }
   }
   const align = (rank, lists) => {
@@ -108,6 +117,6 @@ function columnsOf(order, widths) {
   }
   for (let rank = 0; rank < ranks.length; rank++) align(rank, [above, below]);
   let left = Infinity;
-  for (let at = 0; at < n; at++) left = Math.min(left, x[at] - width[at] / 2);
+  for (let at = 0; at < n; at++) left = Math.min(left, x[at] - width[at] / 2 + margin[at]);
   return ranks.map((cells, rank) => cells.map((_, slot) => x[first[rank] + slot] - left));
 }

@@ -200,6 +200,16 @@ async function start() {
   app.refresh();
   for (const pane of panes) pane.resize();
   if (selected !== null) app.jump(app.at, selected);
+  // Where things lie with these groups open, if they are of these sizes: a test compares it with what the window says.
+  window.placementOf = (stage, open, right, sizes) => {
+    const layout = new Layout(doc.stage(stage), new Set(), (item) => sizes.get(item));
+    return layout.place(new Set(open), right);
+  };
+  // Where what is selected, or what is made of it, is seen in each pane: a test clicks there.
+  window.selectionSeenAt = () => app.panes.filter((pane) => !pane.root.hidden).map((pane) => {
+    const [{ x, y, k }, middle] = [pane.camera, app.anchor(pane)];
+    return middle && [(middle.x - x) * k, (middle.y - y) * k];
+  });
   app.panels.show(doc.faults.length > 0 ? "faults" : "text");
   if (doc.faults.length > 0) app.announce(`The graph has ${plural(doc.faults.length, "fault")}`);
   requestAnimationFrame(() => setTimeout(() => {

@@ -40,7 +40,7 @@ class CanvasPainter {
     for (let at = 1; at < points.length; at++) {
       const [x, y] = points[at];
       if (isStraight(points[at - 1], points[at], right)) context.lineTo(x, y);
-      else context.bezierCurveTo(...bend(points[at - 1], points[at], right), x, y);
+      else context.bezierCurveTo(...bend(points[at - 2], points[at - 1], points[at], right), x, y);
     }
     context.stroke();
     if (arrow) {
@@ -85,7 +85,7 @@ class SvgPainter {
     for (let at = 1; at < points.length; at++) {
       const end = points[at].map(fixed).join(" ");
       if (isStraight(points[at - 1], points[at], right)) d += `L${end}`;
-      else d += `C${bend(points[at - 1], points[at], right).map(fixed).join(" ")} ${end}`;
+      else d += `C${bend(points[at - 2], points[at - 1], points[at], right).map(fixed).join(" ")} ${end}`;
     }
     this.parts.push(`<path d="${d}" fill="none" stroke="${stroke}" stroke-width="${fixed(width)}" opacity="${alpha}"/>`);
     if (arrow) {
@@ -110,14 +110,16 @@ const fixed = (value) => Number(value.toFixed(1));
 const escapeText = (text) => text.replace(/[&<>"]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;" })[char]);
 const isStraight = (a, b, right) => (right ? a[1] === b[1] : a[0] === b[0]);
 
-/** The control points of a curve that leaves and arrives in the direction of the graph. */
-function bend([ax, ay], [bx, by], right) {
-  if (right) {
-    const reach = Math.max(Math.abs(bx - ax) / 2, 12);
-    return [ax + reach, ay, bx - reach, by];
-  }
-  const reach = Math.max(Math.abs(by - ay) / 2, 12);
-  return [ax, ay + reach, bx, by - reach];
+/** How far a wire swings out where it turns back. */
+const SWING = 16;
+
+/** The control points of a curve that leaves and arrives in the direction of the graph, as `place/curve.rs` gives them. */
+function bend(before, from, to, right) {
+  const along = right ? 0 : 1;
+  let middle = (from[along] + to[along]) / 2;
+  // It comes back up, and turns to what it reads.
+  if (from[along] === to[along]) middle += before && before[along] > from[along] ? -SWING : SWING;
+  return right ? [middle, from[1], middle, to[1]] : [from[0], middle, to[0], middle];
 }
 
 function arrowHead([x, y], right, width) {
@@ -147,7 +149,7 @@ const NAME_FONT = `400 11.5px ${FONT}`;
 const LABEL_FONT = `400 10px ${MONO}`;
 const BADGE_FONT = `700 11px ${FONT}`;
 const LONGEST = 300;
-/** Wires that are longer are drawn pale: they pass much that they have nothing to do with. */
+/** Wires that are longer are drawn paler: they pass much that they have nothing to do with. */
 const LONG_WIRE = 900;
 
 /** The two lines that stand in an item that is not open. */
@@ -285,7 +287,7 @@ function paintWire(painter, wire, look, scale, right) {
   const stroke = strength === 2 ? theme["accent-2"] : strength === 1 ? theme.accent : theme["line-strong"];
   const base = 0.8 + Math.log10(wire.bytes + 1) * 0.28;
   const width = Math.max(strength > 0 ? base + 1 : base, 0.6 / scale);
-  const pale = Math.max(wire.box.right - wire.box.left, wire.box.bottom - wire.box.top) > LONG_WIRE ? 0.28 : 0.85;
+  const pale = Math.max(wire.box.right - wire.box.left, wire.box.bottom - wire.box.top) > LONG_WIRE ? 0.5 : 0.85;
   const alpha = strength > 0 ? 1 : pale * Math.min(look.alpha(wire.from.item), look.alpha(wire.to.item));
   painter.curve(wire.points, right, { stroke, width, alpha, arrow: scale > 0.35 });
   if (!look.showTypes || (scale < 0.75 && strength === 0) || scale < 0.4) return;

@@ -1,4 +1,5 @@
-// A picture of one stage that can be moved, magnified and clicked. Two panes share one camera, so they move together.
+// A picture of one stage that can be moved, magnified and clicked. Two panes share one camera, so they move together; one of
+// them may be shifted, so that what is selected is seen at the same place in both.
 
 /** What part of the world is seen: `x`, `y` at the upper left, `k` pixels to a unit. */
 class Camera {
@@ -48,6 +49,7 @@ class Pane {
     this.root = element("div", { class: "pane" }, [this.canvas, this.caption]);
     this.context = this.canvas.getContext("2d");
     this.dirty = false;
+    this.shift = [0, 0];
     this.listen();
     new ResizeObserver(() => this.resize()).observe(this.root);
     app.camera.listeners.push(() => this.draw());
@@ -78,8 +80,14 @@ class Pane {
     requestAnimationFrame(() => this.paint());
   }
 
-  view() {
+  /** The camera, as it looks at this pane. */
+  get camera() {
     const { x, y, k } = this.app.camera;
+    return { x: x - this.shift[0], y: y - this.shift[1], k };
+  }
+
+  view() {
+    const { x, y, k } = this.camera;
     return { left: x, top: y, right: x + this.width / k, bottom: y + this.height / k };
   }
 
@@ -87,7 +95,7 @@ class Pane {
     this.dirty = false;
     if (!this.placement || !this.width) return;
     const { context } = this;
-    const { x, y, k } = this.app.camera;
+    const { x, y, k } = this.camera;
     const scale = this.ratio * k;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalAlpha = 1;
@@ -100,14 +108,17 @@ class Pane {
   /** All of it, or its beginning where all of it would be smaller than `least`. */
   fit(least = 0.03) {
     const { width, height } = this;
-    const shown = this.app.panes.filter((pane) => !pane.root.hidden && pane.placement).map((pane) => pane.placement);
+    const shown = this.app.panes.filter((pane) => !pane.root.hidden && pane.placement);
     if (shown.length === 0 || !width) return;
-    const [w, h] = [Math.max(...shown.map((it) => it.w)), Math.max(...shown.map((it) => it.h))];
+    const left = Math.min(...shown.map((it) => it.shift[0]));
+    const top = Math.min(...shown.map((it) => it.shift[1]));
+    const w = Math.max(...shown.map((it) => it.shift[0] + it.placement.w)) - left;
+    const h = Math.max(...shown.map((it) => it.shift[1] + it.placement.h)) - top;
     // The legend and the caption lie over the edges.
     const k = Math.max(least, Math.min(1.2, (width - 24) / w, (height - 84) / h));
     const [px, py] = [width / k, height / k];
     this.app.camera.stop();
-    this.app.camera.set(w < px ? (w - px) / 2 : -20 / k, h < py ? (h - py) / 2 : -42 / k, k);
+    this.app.camera.set(left + (w < px ? (w - px) / 2 : -20 / k), top + (h < py ? (h - py) / 2 : -42 / k), k);
   }
 
   /** Brings an item to the middle, large enough to read. */
@@ -115,7 +126,8 @@ class Pane {
     const { camera } = this.app;
     const fits = Math.min((this.width - 60) / node.w, (this.height - 60) / node.h);
     const k = Math.min(Math.max(camera.k, 0.85), Math.max(fits, 0.02), 1.6);
-    camera.glide(node.x + node.w / 2 - this.width / k / 2, node.y + node.h / 2 - this.height / k / 2, k);
+    const [x, y] = [node.x + node.w / 2 + this.shift[0], node.y + node.h / 2 + this.shift[1]];
+    camera.glide(x - this.width / k / 2, y - this.height / k / 2, k);
   }
 
   /** Moves only if the item is not in view or too small. */
@@ -126,7 +138,7 @@ class Pane {
   }
 
   nodeAt(event) {
-    const { x, y, k } = this.app.camera;
+    const { x, y, k } = this.camera;
     const box = this.canvas.getBoundingClientRect();
     return this.placement?.at((event.clientX - box.left) / k + x, (event.clientY - box.top) / k + y) ?? null;
   }
@@ -193,7 +205,7 @@ class Pane {
 
   /** The picture as it is seen now. */
   svg(title) {
-    const { x, y, k } = this.app.camera;
+    const { x, y, k } = this.camera;
     const painter = new SvgPainter();
     const view = this.view();
     paintScene(painter, this.placement, this.look, view, Math.max(k, 0.76));

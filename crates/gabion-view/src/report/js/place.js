@@ -1,10 +1,63 @@
-// Where everything lies while some groups are open, and the wires between what is visible, as `place.rs` and
-// `place/routes.rs` do it. The order of a group's children comes with the data; only sizes are decided here.
+// Where everything lies while some groups are open, and the wires between what is visible, as `place.rs` and the files of
+// `place/` do it, number for number: a test compares them. The order of a group's children comes with the data; only sizes are decided here.
 
 const RANK_GAP = 40;
 const PADDING = 16;
 /** The line of an open group's name. */
 const HEADER = 26;
+/** Lanes that are as near as this to each other's line are one line. */
+const ON_LINE = 0.5;
+
+/** A group's children that are shown, the edges between them, and where both stand; `children.length` is what is outside. */
+class GroupOrder {
+  /** `cells` are the ranks: a length, and so many cells each: twice a child, or twice an edge and one for its lane. */
+  constructor([children, flat, cells], isShown) {
+    this.children = children;
+    this.keep = children.map(isShown);
+    this.edges = [];
+    for (let at = 0; at < flat.length; at += 2) this.edges.push([flat[at], flat[at + 1]]);
+    this.ranks = [];
+    for (let at = 0; at < cells.length; at += cells[at] + 1) {
+      const rank = cells.slice(at + 1, at + 1 + cells[at]).filter((cell) => this.isCellKept(cell));
+      // A rank of lanes alone is no rank.
+      if (rank.some((cell) => !(cell & 1))) this.ranks.push(rank);
+    }
+    this.rank = new Int32Array(children.length);
+    this.ranks.forEach((rank, at) => {
+      for (const cell of rank) if (!(cell & 1)) this.rank[cell >>> 1] = at;
+    });
+    this.numbers = new Map(children.map((item, at) => [item, at]));
+    this.edgeOf = new Map(this.edges.map((edge, at) => [this.key(edge), at]));
+  }
+
+  get outside() { return this.children.length; }
+
+  key([from, to]) { return from * (this.children.length + 1) + to; }
+
+  isKept([from, to]) {
+    return (from === this.outside || this.keep[from]) && (to === this.outside || this.keep[to]);
+  }
+
+  /** Children that are shown and lanes between them; the lane that many edges share has the number after the last edge's. */
+  isCellKept(cell) {
+    const number = cell >>> 1;
+    if (!(cell & 1)) return this.keep[number];
+    return number === this.edges.length || this.isKept(this.edges[number]);
+  }
+
+  /** Whether an edge leads from a rank to the same or one before. It passes both of them. */
+  leadsBack([from, to]) {
+    return from !== this.outside && to !== this.outside && this.rank[from] >= this.rank[to];
+  }
+
+  /** The ranks that an edge passes in a lane: the first, and how many. */
+  passes(edge) {
+    const [from, to] = edge;
+    if (this.leadsBack(edge)) return { first: this.rank[to], n: this.rank[from] + 1 - this.rank[to] };
+    const first = from === this.outside ? 0 : this.rank[from] + 1;
+    return { first, n: (to === this.outside ? this.ranks.length : this.rank[to]) - first };
+  }
+}
 
 /** Lays out stages; remembers groups in which nothing was opened, closed or hidden. */
 class Layout {
@@ -32,25 +85,10 @@ class Layout {
   /** A group's order without what is hidden. */
   order(group) {
     let order = this.orders.get(group);
-    if (order) return order;
-    const [children, flat, cells] = this.stage.order(group) ?? [[], [], []];
-    const keep = children.map((item) => this.isShown(item));
-    const edges = [];
-    for (let at = 0; at < flat.length; at += 2) edges.push([flat[at], flat[at + 1]]);
-    const ranks = [];
-    for (let at = 0; at < cells.length; at += cells[at] + 1) {
-      const rank = cells.slice(at + 1, at + 1 + cells[at]).filter((cell) => {
-        if (!(cell & 1)) return keep[cell >>> 1];
-        const [from, to] = edges[cell >>> 1];
-        return keep[from] && keep[to];
-      });
-      // A rank of lanes alone is no rank.
-      if (rank.some((cell) => !(cell & 1))) ranks.push(rank);
+    if (!order) {
+      order = new GroupOrder(this.stage.order(group) ?? [[], [], []], (item) => this.isShown(item));
+      this.orders.set(group, order);
     }
-    const numbers = new Map(children.map((item, at) => [item, at]));
-    const edgeOf = new Map(edges.map(([from, to], at) => [from * children.length + to, at]));
-    order = { children, keep, edges, ranks, numbers, edgeOf };
-    this.orders.set(group, order);
     return order;
   }
 
@@ -77,7 +115,9 @@ class Layout {
     const columns = columnsOf(order, size.map(([w]) => w));
     const [left, top] = group === 0 ? [PADDING, PADDING] : right ? [HEADER + PADDING / 2, PADDING] : [PADDING, HEADER + PADDING / 2];
     const rects = new Array(order.children.length).fill(null);
-    const lanes = order.edges.map(() => null);
+    const lanes = Array.from({ length: order.edges.length + 1 }, () => []);
+    const ranks = [];
+    let sharedFrom = order.ranks.length;
     let y = top;
     let edge = left;
     order.ranks.forEach((cells, rank) => {
@@ -87,32 +127,34 @@ class Layout {
         const x = left + columns[rank][slot];
         if (cell & 1) {
           edge = Math.max(edge, x + LANE / 2);
-          lanes[cell >>> 1] = [...(lanes[cell >>> 1] ?? []), [x, y], [x, y + tallest]];
+          lanes[cell >>> 1].push(x);
+          if (cell >>> 1 === order.edges.length) sharedFrom = Math.min(sharedFrom, rank);
         } else {
           const [w, h] = size[cell >>> 1];
           rects[cell >>> 1] = [x - w / 2, y + (tallest - h) / 2, w, h];
           edge = Math.max(edge, x + w / 2);
         }
       });
+      ranks.push([y, y + tallest]);
       y += tallest + RANK_GAP;
     });
     const bottom = order.ranks.length > 0 ? y - RANK_GAP : y;
-    return { group, order, nested, right, rects, lanes, size: [edge + PADDING, bottom + PADDING] };
+    return { group, order, nested, right, rects, ranks, lanes, sharedFrom, size: [edge + PADDING, bottom + PADDING] };
   }
 
   /** Everything that is visible. */
   place(open, right) {
     const inside = this.inside(0, open, right);
     const placement = new Placement(inside.size, right);
-    const lanes = new Map();
-    this.spread(inside, null, 0, 0, placement, lanes);
-    this.connect(open, lanes, placement);
+    const frames = new Map();
+    this.spread(inside, null, 0, 0, placement, frames);
+    this.connect(open, frames, placement);
     if (right) placement.transpose();
     return placement;
   }
 
-  spread(inside, around, x, y, placement, lanes) {
-    lanes.set(inside.group, { inside, x, y });
+  spread(inside, around, x, y, placement, frames) {
+    frames.set(inside.group, { inside, x, y });
     inside.order.children.forEach((item, at) => {
       const rect = inside.rects[at];
       if (!rect) return;
@@ -121,7 +163,7 @@ class Layout {
         open: inside.nested[at] !== null, around, children: [], wires: [],
       };
       placement.add(node);
-      if (node.open) this.spread(inside.nested[at], node, node.x, node.y, placement, lanes);
+      if (node.open) this.spread(inside.nested[at], node, node.x, node.y, placement, frames);
     });
   }
 
@@ -136,7 +178,7 @@ class Layout {
   }
 
   /** One wire for each pair of visible things, through the lanes that its order keeps free. */
-  connect(open, lanes, placement) {
+  connect(open, frames, placement) {
     const { doc, stage } = this;
     const closed = this.closedAround(open);
     const merged = new Map();
@@ -155,7 +197,7 @@ class Layout {
       const pair = from.number * placement.nodes.length + to.number;
       let wire = merged.get(pair);
       if (!wire) {
-        wire = { from, to, values: 0, bytes: 0, largest: -1, type: "", points: null };
+        wire = { from, to, values: 0, bytes: 0, largest: -1, type: "", path: null, points: null };
         merged.set(pair, wire);
         placement.wires.push(wire);
       }
@@ -165,7 +207,9 @@ class Layout {
       counted.add(seen);
       addValue(doc, wire, maker, stage.result[at]);
     }
-    for (const wire of placement.wires) route(wire, lanes, placement);
+    // Whatever order they were met in, they stand in one.
+    placement.wires.sort((a, b) => a.from.number - b.from.number || a.to.number - b.to.number);
+    for (const wire of placement.wires) route(wire, frames, placement);
     attach(placement);
   }
 }
@@ -182,20 +226,83 @@ function addValue(doc, wire, maker, result) {
   }
 }
 
-/** The lanes of a wire are those of the children of the lowest group around both its ends. */
-function route(wire, lanes, placement) {
+/** Where an edge of an open group passes its ranks: straight pieces `[x, from, to]`. */
+function passes({ inside, x, y }, edge) {
+  const { order } = inside;
+  const number = order.edgeOf.get(order.key(edge));
+  if (number === undefined) return [];
+  const { first, n } = order.passes(edge);
+  const own = inside.lanes[number];
+  const shared = inside.lanes[order.edges.length];
+  const pieces = [];
+  for (let at = 0; at < n; at++) {
+    const column = own.length === 0 ? shared[first + at - inside.sharedFrom] : own[at];
+    const [top, bottom] = inside.ranks[first + at];
+    pieces.push([x + column, y + top, y + bottom]);
+  }
+  return pieces;
+}
+
+/**
+ * The way of a wire: straight from its beginning to the end of that rank (`leave`), along lanes, and straight to its end
+ * from the beginning of that rank (`arrive`). In every open group between its ends and the group around both it takes a
+ * lane of that group, and crosses the border in it.
+ */
+function route(wire, frames, placement) {
   let [a, b] = [wire.from, wire.to];
   while (a.around !== b.around) {
     if (a.level >= b.level) a = a.around;
     else b = b.around;
   }
-  const around = a.around;
-  (around ? around.wires : placement.rootWires).push(wire);
-  const { inside, x, y } = lanes.get(around ? numberOf(around.item) : 0);
-  const { order } = inside;
-  const edge = order.edgeOf.get(order.numbers.get(a.item) * order.children.length + order.numbers.get(b.item));
-  const middle = edge === undefined ? null : inside.lanes[edge];
-  wire.points = (middle ?? []).map(([px, py]) => [px + x, py + y]);
+  (a.around ? a.around.wires : placement.rootWires).push(wire);
+  const frameOf = (node) => frames.get(node.around ? numberOf(node.around.item) : 0);
+  const path = { leave: 0, arrive: 0, lanes: [] };
+  for (let node = wire.from; ; node = node.around) {
+    const frame = frameOf(node);
+    const { order, ranks } = frame.inside;
+    const child = order.numbers.get(node.item);
+    const bottom = frame.y + ranks[order.rank[child]][1];
+    if (path.lanes.length === 0) path.leave = bottom;
+    else path.lanes[path.lanes.length - 1][2] = bottom;
+    const edge = [child, node === a ? order.numbers.get(b.item) : order.outside];
+    const pieces = passes(frame, edge);
+    path.lanes.push(...(order.leadsBack(edge) ? pieces.reverse().map(([x, from, to]) => [x, to, from]) : pieces));
+    if (node === a) break;
+  }
+  const lanes = [];
+  for (let node = wire.to; ; node = node.around) {
+    const frame = frameOf(node);
+    const { order, ranks } = frame.inside;
+    const child = order.numbers.get(node.item);
+    const top = frame.y + ranks[order.rank[child]][0];
+    if (lanes.length === 0) path.arrive = top;
+    else lanes[lanes.length - 1][1] = top;
+    if (node === b) break;
+    lanes.push(...passes(frame, [order.outside, child]).reverse());
+  }
+  path.lanes.push(...lanes.reverse());
+  wire.path = path;
+}
+
+/** The points of a wire from where to where it goes. */
+function pointsOf({ leave, arrive, lanes }, begin, end) {
+  const points = [];
+  go(points, begin[0], begin[1], leave);
+  for (const [x, from, to] of lanes) go(points, x, from, to);
+  go(points, end[0], arrive, end[1]);
+  return points;
+}
+
+/** Goes on with a straight piece, as part of the one before if that is on the same line. */
+function go(points, x, from, to) {
+  const last = points[points.length - 1];
+  const before = points[points.length - 2];
+  if (before && Math.abs(last[0] - x) < ON_LINE && before[0] === last[0] && (last[1] - before[1]) * (to - last[1]) >= 0) {
+    last[1] = to;
+    return;
+  }
+  points.push([x, from]);
+  if (from !== to) points.push([x, to]);
 }
 
 /** Begins and ends the wires at their items, spread along the sides in the order of where they come from and go to. */
@@ -203,10 +310,9 @@ function attach(placement) {
   const out = placement.nodes.map(() => []);
   const into = placement.nodes.map(() => []);
   for (const wire of placement.wires) {
-    const first = wire.points[0]?.[0] ?? wire.to.x + wire.to.w / 2;
-    const last = wire.points[wire.points.length - 1]?.[0] ?? wire.from.x + wire.from.w / 2;
-    out[wire.from.number].push([first, wire]);
-    into[wire.to.number].push([last, wire]);
+    const { lanes } = wire.path;
+    out[wire.from.number].push([lanes[0]?.[0] ?? wire.to.x + wire.to.w / 2, wire]);
+    into[wire.to.number].push([lanes[lanes.length - 1]?.[0] ?? wire.from.x + wire.from.w / 2, wire]);
   }
   placement.nodes.forEach((node, at) => {
     for (const [list, y, isOut] of [[out[at], node.y + node.h, true], [into[at], node.y, false]]) {
@@ -218,7 +324,7 @@ function attach(placement) {
       });
     }
   });
-  for (const wire of placement.wires) wire.points = [wire.start, ...wire.points, wire.end];
+  for (const wire of placement.wires) wire.points = pointsOf(wire.path, wire.start, wire.end);
 }
 
 /** All that is visible. */
