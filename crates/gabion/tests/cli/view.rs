@@ -58,9 +58,9 @@ fn without_a_display_there_is_a_page() {
 #[test]
 fn what_is_no_graph_is_said_first() {
     let folder = tempfile::tempdir().unwrap();
-    let text = GRAPH.replace("return %y", "return %z");
+    let text = GRAPH.replace("return %y", "%z = relluu %y\n  return %y");
     fs::write(folder.path().join("no.gir"), text).unwrap();
-    view(folder.path(), words!["no.gir"]).refused(&["no.gir", "%z"]);
+    view(folder.path(), words!["no.gir"]).refused(&["no.gir", "relluu"]);
     view(folder.path(), words!["nowhere"]).refused(&["nowhere", "no preset"]);
     fs::write(folder.path().join("bytes.gir"), [0xff, 0xfe]).unwrap();
     view(folder.path(), words!["bytes.gir"]).refused(&["bytes.gir", "UTF-8"]);
