@@ -37,6 +37,8 @@ pub enum News<T> {
     Begins(String),
     /// A part of the task begins.
     Part(Part),
+    /// Something to look at while the rest is done.
+    Shows(T),
     /// Here it is, or why there is nothing.
     Ends(Result<T, String>),
 }
@@ -58,6 +60,7 @@ pub enum State<T> {
 #[derive(Clone, Debug)]
 pub struct Loading<T> {
     tasks: Vec<Task>,
+    early: Option<T>,
     state: State<T>,
 }
 
@@ -65,6 +68,7 @@ impl<T> Default for Loading<T> {
     fn default() -> Self {
         Self {
             tasks: Vec::new(),
+            early: None,
             state: State::Going,
         }
     }
@@ -79,6 +83,11 @@ impl<T> Loading<T> {
     /// How far it is.
     pub fn state(&self) -> &State<T> {
         &self.state
+    }
+
+    /// What there is to look at before the end, once.
+    pub fn take_early(&mut self) -> Option<T> {
+        self.early.take()
     }
 
     /// The end, whatever it was.
@@ -106,6 +115,7 @@ impl<T> Loading<T> {
                     task.part = Some(part);
                 }
             }
+            News::Shows(early) => self.early = Some(early),
             News::Ends(Ok(made)) => {
                 self.end_task(now);
                 self.state = State::Ready(made);
@@ -163,6 +173,11 @@ impl<T> Teller<T> {
     pub fn part(&self, what: &str, done: usize, all: usize) -> bool {
         let what = what.to_owned();
         self.tell(News::Part(Part { what, done, all }))
+    }
+
+    /// Something to look at while the rest is done. Says whether to go on.
+    pub fn shows(&self, early: T) -> bool {
+        self.tell(News::Shows(early))
     }
 
     /// The last that is told.
@@ -261,6 +276,21 @@ mod tests {
         assert_eq!(loading.tasks()[1].took, Some(at(60)));
         assert_eq!(loading.tasks()[1].part, None);
         assert_eq!(loading.into_state(), State::Ready(7));
+    }
+
+    #[test]
+    fn what_is_there_early_is_taken_once_and_ends_nothing() {
+        let mut loading = Loading::default();
+        began(&mut loading, "lowering", 1);
+        loading.hear(News::Shows(1), at(2));
+        assert_eq!(loading.take_early(), Some(1));
+        assert_eq!(loading.take_early(), None);
+        assert_eq!(loading.state(), &State::Going);
+        assert_eq!(loading.tasks()[0].took, None);
+        loading.hear(News::Ends(Ok(2)), at(3));
+        loading.hear(News::Shows(3), at(4));
+        assert_eq!(loading.take_early(), None, "it comes too late");
+        assert_eq!(loading.into_state(), State::Ready(2));
     }
 
     #[test]

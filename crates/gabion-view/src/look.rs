@@ -194,6 +194,43 @@ impl<'d> Look<'d> {
         }
     }
 
+    /// Goes on as another left it that looks at a document with the same first stage, and no stage that this one has not: with
+    /// the same groups open, the same things selected, hidden and searched for.
+    pub fn go_on_from(&mut self, other: &Look<'_>) {
+        let of_group = self.document.tree.alike(&other.document.tree);
+        let here = |item: Item| match item {
+            Item::Group(id) => of_group
+                .get(id.0 as usize)
+                .copied()
+                .flatten()
+                .map(Item::Group),
+            Item::Box(id) => {
+                let key = other.document.get(id).key;
+                self.document.find(0, key).map(Item::Box)
+            }
+        };
+        let open = other
+            .open
+            .iter()
+            .filter_map(|id| match here(Item::Group(*id)) {
+                Some(Item::Group(id)) => Some(id),
+                _ => None,
+            });
+        let open = open.collect();
+        let selection = other.selection.and_then(here);
+        self.open = open;
+        self.theme = other.theme;
+        self.direction = other.direction;
+        self.colours = other.colours;
+        self.panels = other.panels;
+        self.help = other.help;
+        self.hide(other.hidden);
+        self.set_search(&other.search.text);
+        self.select(selection);
+        self.wanted = Some(selection.map_or(Wanted::Fit, Wanted::Show));
+        self.changed();
+    }
+
     /// The document.
     pub fn document(&self) -> &'d Document {
         self.document

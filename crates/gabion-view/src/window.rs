@@ -159,6 +159,12 @@ impl<'d> Viewer<'d> {
         })
     }
 
+    /// Shows what a viewer of an earlier stage of the same work shows.
+    fn go_on_from(&mut self, early: &Viewer<'_>) {
+        self.look.go_on_from(&early.look);
+        self.follows_system = early.follows_system;
+    }
+
     /// How often the drawing was drawn anew; it rests while nothing happens.
     pub fn times_drawn(&self) -> u64 {
         self.now.shown() + self.before.shown()

@@ -69,6 +69,23 @@ impl Tree {
         at.map(|at| GroupId(at as u32))
     }
 
+    /// For each group of another tree the one here that has the same names around it.
+    pub(crate) fn alike(&self, other: &Tree) -> Vec<Option<GroupId>> {
+        let mut alike: Vec<Option<GroupId>> = Vec::with_capacity(other.groups.len());
+        for (at, group) in other.groups.iter().enumerate() {
+            let found = match GroupId(at as u32) {
+                GroupId::ROOT => Some(GroupId::ROOT),
+                // Those around a group come before it.
+                _ => alike[group.parent.0 as usize].and_then(|parent| {
+                    let mut here = self.get(parent).groups.iter().copied();
+                    here.find(|id| self.get(*id).name == group.name)
+                }),
+            };
+            alike.push(found);
+        }
+        alike
+    }
+
     /// The lowest group that holds both.
     pub fn common(&self, a: GroupId, b: GroupId) -> GroupId {
         let (mut a, mut b) = (a, b);

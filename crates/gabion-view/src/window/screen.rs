@@ -4,7 +4,7 @@
 use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
-use egui::{Align, Frame, Grid, Label, Layout, ProgressBar, RichText, ScrollArea, Ui};
+use egui::{Align, Frame, Grid, Label, Layout, Panel, ProgressBar, RichText, ScrollArea, Ui};
 
 use super::paint::{color, style};
 use super::{Options, Viewer, title_of};
@@ -39,6 +39,7 @@ pub enum Ended {
 /// Where a screen puts what it shows: it outlives the screen.
 #[derive(Default)]
 pub struct Slot {
+    early: OnceCell<Document>,
     document: OnceCell<Document>,
     ended: Cell<Ended>,
 }
@@ -54,6 +55,8 @@ enum Shown<'d> {
     Loading {
         loading: Box<Loading<Prepared>>,
         listener: Listener<Prepared>,
+        /// What there is to look at meanwhile.
+        early: Option<Box<Viewer<'d>>>,
     },
     Failed {
         tasks: Vec<Task>,
@@ -90,6 +93,7 @@ impl<'d> Screen<'d> {
             shown: Shown::Loading {
                 loading: Box::default(),
                 listener,
+                early: None,
             },
         }
     }
@@ -98,7 +102,8 @@ impl<'d> Screen<'d> {
     pub fn viewer(&mut self) -> Option<&mut Viewer<'d>> {
         match &mut self.shown {
             Shown::Viewer(viewer) => Some(viewer),
-            Shown::Loading { .. } | Shown::Failed { .. } => None,
+            Shown::Loading { early, .. } => early.as_deref_mut(),
+            Shown::Failed { .. } => None,
         }
     }
 
@@ -108,6 +113,18 @@ impl<'d> Screen<'d> {
         self.listen(ui, now);
         let close = match &mut self.shown {
             Shown::Viewer(viewer) => return viewer.ui(ui),
+            Shown::Loading {
+                loading,
+                early: Some(viewer),
+                ..
+            } => {
+                ui.ctx().request_repaint_after(TICK);
+                let frame = Frame::side_top_panel(ui.style());
+                Panel::top("loading").frame(frame).show(ui, |ui| {
+                    meanwhile(ui, loading.tasks());
+                });
+                return viewer.ui(ui);
+            }
             shown => {
                 let theme = begin_style(ui, self.theme, &mut self.styled);
                 match shown {
@@ -121,7 +138,10 @@ impl<'d> Screen<'d> {
             }
         };
         if close {
-            if let Shown::Loading { loading, listener } = &mut self.shown {
+            if let Shown::Loading {
+                loading, listener, ..
+            } = &mut self.shown
+            {
                 listener.stop();
                 loading.stop();
             }
@@ -131,17 +151,27 @@ impl<'d> Screen<'d> {
 
     /// Hears what is new, and goes on to the viewer or to the reason why there is none.
     fn listen(&mut self, ui: &Ui, now: Duration) {
-        let Shown::Loading { loading, listener } = &mut self.shown else {
+        let Shown::Loading {
+            loading,
+            listener,
+            early,
+        } = &mut self.shown
+        else {
             return;
         };
         listener.listen(loading, now);
+        if let (Some(made), None) = (loading.take_early(), &early) {
+            let viewer = open(self.slot, &self.slot.early, ui, self.theme, made);
+            *early = viewer.ok().map(Box::new);
+        }
         if matches!(loading.state(), State::Going | State::Stopped) {
             return;
         }
         let tasks = loading.tasks().to_vec();
         let failed = |why| Shown::Failed { tasks, why };
+        let early = early.take();
         self.shown = match std::mem::take(loading.as_mut()).into_state() {
-            State::Ready(made) => match self.open(ui, made) {
+            State::Ready(made) => match self.go_on(ui, made, early.as_deref()) {
                 Ok(viewer) => Shown::Viewer(Box::new(viewer)),
                 Err(why) => failed(why),
             },
@@ -153,19 +183,46 @@ impl<'d> Screen<'d> {
         }
     }
 
-    fn open(&self, ui: &Ui, made: Prepared) -> Result<Viewer<'d>, String> {
-        let document = self.slot.document.get_or_init(|| made.document);
-        let options = Options {
-            theme: self.theme.or(made.options.theme),
-            ..made.options
-        };
-        let viewer = Viewer::new(document, options).map_err(|error| error.to_string())?;
-        let faults = document.faults.len();
-        self.slot.ended.set(Ended::Shown { faults });
-        let title = egui::ViewportCommand::Title(title_of(&document.title));
-        ui.ctx().send_viewport_cmd(title);
+    /// The viewer of everything, as it was left by the one that was there early: unless words say where to begin.
+    fn go_on(
+        &self,
+        ui: &Ui,
+        made: Prepared,
+        early: Option<&Viewer<'_>>,
+    ) -> Result<Viewer<'d>, String> {
+        let begins = made.options.stage.is_some() || made.options.focus.is_some();
+        let mut viewer = open(self.slot, &self.slot.document, ui, self.theme, made)?;
+        if let (Some(early), false) = (early, begins) {
+            viewer.go_on_from(early);
+        }
         Ok(viewer)
     }
+}
+
+fn open<'d>(
+    slot: &Slot,
+    document: &'d OnceCell<Document>,
+    ui: &Ui,
+    theme: Option<Theme>,
+    made: Prepared,
+) -> Result<Viewer<'d>, String> {
+    let document = document.get_or_init(|| made.document);
+    let options = Options {
+        theme: theme.or(made.options.theme),
+        ..made.options
+    };
+    let viewer = Viewer::new(document, options).map_err(|error| error.to_string())?;
+    let faults = document.faults.len();
+    slot.ended.set(Ended::Shown { faults });
+    let title = egui::ViewportCommand::Title(title_of(&document.title));
+    ui.ctx().send_viewport_cmd(title);
+    Ok(viewer)
+}
+
+/// A line above the viewer: what is still being done.
+fn meanwhile(ui: &mut Ui, tasks: &[Task]) {
+    let words = tasks.last().map(words_of).unwrap_or_default();
+    ui.label(format!("The graph as it was built. {words} …"));
 }
 
 /// The theme, with the style that belongs to it set once.

@@ -2,10 +2,12 @@
 
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use gabion_view::Timings;
+use gabion_view::document::GroupId;
 use gabion_view::loading::{Teller, line};
-use gabion_view::look::{ColourBy, Theme};
+use gabion_view::look::{ColourBy, Command, Theme};
+use gabion_view::place::{Direction, Item};
 use gabion_view::window::{Ended, Options, Prepared, Screen, Slot};
+use gabion_view::{Document, Sizes, Timings};
 
 use crate::support::{SETTLED, recorded, three_linears};
 
@@ -203,4 +205,87 @@ fn times_can_be_chosen_in_the_steps_tab() {
     look.set_colours(ColourBy::Time);
     let stage = look.stage();
     assert_eq!(look.costs(stage).total().time, 8.0 * steps as f64);
+}
+
+#[test]
+fn the_graph_can_be_looked_at_while_it_is_lowered() {
+    let slot = Slot::default();
+    let (mut harness, teller) = waiting(&slot);
+    teller.begins("lowering");
+    let graph = three_linears();
+    let early = Document::of_graph(&graph, &Sizes::default());
+    assert!(teller.shows(Prepared {
+        document: early,
+        options: Options::default(),
+    }));
+    teller.part("stack_weights", 2, 15);
+    harness.run_steps(SETTLED);
+    harness.get_by_label_contains("lowering: stack_weights, 3 of 15");
+    harness.get_by_label("Ledger");
+    let viewer = harness.state_mut().viewer().expect("the graph alone");
+    assert_eq!(viewer.look.document().stages.len(), 1);
+    // What is done with it meanwhile stays.
+    let group = GroupId(1);
+    let name = viewer.look.document().tree.get(group).path.clone();
+    let was_open = viewer.look.open().contains(&group);
+    viewer.look.set_open(group, !was_open);
+    viewer.look.set_search("op:matmul");
+    let selected = viewer.look.search().found[1];
+    let key = viewer.look.document().get(selected).key;
+    viewer.look.select(Some(Item::Box(selected)));
+    viewer.look.run(Command::Turn);
+    harness.run_steps(SETTLED);
+
+    teller.ends(Ok(prepared(Options::default())));
+    harness.run_steps(SETTLED);
+    assert!(harness.query_by_label_contains("3 of 15").is_none());
+    let viewer = harness.state_mut().viewer().expect("everything");
+    let document = viewer.look.document();
+    assert!(document.stages.len() > 10);
+    let group = document.tree.by_path(&name).expect("the same module");
+    assert_eq!(viewer.look.open().contains(&group), !was_open);
+    assert_eq!(viewer.look.search().found.len(), 3);
+    let Some(Item::Box(selected)) = viewer.look.selection() else {
+        panic!("nothing is selected");
+    };
+    assert_eq!(document.get(selected).key, key);
+    assert_eq!(viewer.look.direction(), Direction::Right);
+    assert_eq!(slot.ended(), Ended::Shown { faults: 0 });
+    harness.run_steps(20);
+    assert!(harness.try_run().is_ok(), "no frame asks for the next one");
+}
+
+#[test]
+fn words_that_say_where_to_begin_are_followed_at_the_end() {
+    let slot = Slot::default();
+    let (mut harness, teller) = waiting(&slot);
+    let early = Document::of_graph(&three_linears(), &Sizes::default());
+    teller.shows(Prepared {
+        document: early,
+        options: Options::default(),
+    });
+    harness.run_steps(SETTLED);
+    teller.ends(Ok(prepared(Options {
+        stage: Some("plan".to_owned()),
+        ..Options::default()
+    })));
+    harness.run_steps(SETTLED);
+    let viewer = harness.state_mut().viewer().expect("everything");
+    assert_eq!(viewer.look.stage(), viewer.look.document().stages.len() - 1);
+}
+
+#[test]
+fn a_failure_after_an_early_look_is_shown() {
+    let slot = Slot::default();
+    let (mut harness, teller) = waiting(&slot);
+    let early = Document::of_graph(&three_linears(), &Sizes::default());
+    teller.shows(Prepared {
+        document: early,
+        options: Options::default(),
+    });
+    harness.run_steps(SETTLED);
+    teller.ends(Err("no stage of that name".to_owned()));
+    harness.run_steps(SETTLED);
+    harness.get_by_label("no stage of that name");
+    assert_eq!(slot.ended(), Ended::Failed);
 }

@@ -44,6 +44,13 @@ impl LookedAt {
         })
     }
 
+    /// The graph as it was built, to look at while a large one is lowered; none where that is not worth it, or done at once.
+    pub(crate) fn early(&self, sizes: &Sizes) -> Option<Document> {
+        const LARGE: usize = 10_000;
+        let is_worth_it = self.faulty.is_none() && self.graph.len() >= LARGE;
+        is_worth_it.then(|| Document::of_graph(&self.graph, sizes))
+    }
+
     /// The graph at every stage, as far as lowering comes; why it comes no further is a fault, and each fault a warning.
     ///
     /// # Errors

@@ -96,6 +96,14 @@ fn prepare(args: &Args, out: &Output, teller: &Teller<Prepared>) -> anyhow::Resu
     begins("opening and building", "building")?;
     let looked_at = LookedAt::open(&args.source, out)?;
     begins("lowering", "lowering")?;
+    if let Some(early) = looked_at.early(&Sizes::default())
+        && !teller.shows(Prepared {
+            document: early,
+            options: Options::default(),
+        })
+    {
+        return Err(called_off("lowering"));
+    }
     let passes = teller.clone();
     let watch = Watch::new(move |ahead| passes.part(ahead.name, ahead.done, ahead.all));
     let document = looked_at.document(&Sizes::default(), Some(watch), out)?;
