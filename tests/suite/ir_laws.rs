@@ -164,3 +164,30 @@ fn random_graphs_are_rich() {
         "{nodes} {guards} {dead} {multi}"
     );
 }
+
+/// `depends_on` searches from both ends and leaves out what cannot lead there; a plain walk is what it means.
+#[test]
+fn one_node_depends_on_another_if_a_path_leads_there() {
+    let (mut yes, mut no) = (0, 0);
+    for graph in fixed_graphs(40) {
+        let ids: Vec<_> = graph.node_ids().collect();
+        for &from in &ids {
+            let mut reached = std::collections::BTreeSet::from([from]);
+            for id in graph.canonical_order() {
+                if graph.operands(id).iter().any(|v| reached.contains(&v.node)) {
+                    reached.insert(id);
+                }
+            }
+            for &to in &ids {
+                let expected = reached.contains(&to);
+                assert_eq!(
+                    graph.depends_on(to, from),
+                    expected,
+                    "{to:?} {from:?}\n{graph}"
+                );
+                if expected { yes += 1 } else { no += 1 }
+            }
+        }
+    }
+    assert!(yes > 1000 && no > 1000, "{yes} {no}");
+}

@@ -324,3 +324,47 @@ fn own_needs(graph: &Graph, id: NodeId) -> Needs {
         | Class::Decomposed => Needs::Nothing,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each node's leaves by a plain walk.
+    fn plain(graph: &Graph, value: Value) -> bool {
+        let (mut stack, mut weights) = (vec![value.node], false);
+        while let Some(id) = stack.pop() {
+            match graph.op(id) {
+                Op::Input(_) => return false,
+                Op::Weight(_) => weights = true,
+                _ => stack.extend(graph.operands(id).iter().map(|v| v.node)),
+            }
+        }
+        weights
+    }
+
+    #[test]
+    fn answers_are_the_same_in_any_order_of_questions() {
+        let text = "graph @g(%x: f32[4]) -> (f32[4], f32[4], f32[4]) {\n  %c = constant {dtype = \"f32\", shape = [4], value = [1, 2, 3, 4]} : f32[4]\n  \
+                    %w = weight {name = \"w\"} : f32[4]\n  %a = neg %w : f32[4]\n  %b = add %a, %c : f32[4]\n  %k = neg %c : f32[4]\n  \
+                    %d = add %b, %x : f32[4]\n  %e = add %b, %d : f32[4]\n  %f = add %k, %k : f32[4]\n  return %e, %f, b = %b\n}\n";
+        let graph = match Graph::parse(text) {
+            Ok(graph) => graph,
+            Err(errors) => panic!("{errors}"),
+        };
+        let ids: Vec<NodeId> = graph.node_ids().collect();
+        let expected: Vec<bool> = ids
+            .iter()
+            .map(|id| plain(&graph, Value::new(*id, 0)))
+            .collect();
+        assert_eq!(expected.iter().filter(|it| **it).count(), 3, "w, a and b");
+        for turn in 0..ids.len() {
+            let known = WeightOnly::default();
+            for at in (0..ids.len()).map(|at| (at * 7 + turn) % ids.len()) {
+                let value = Value::new(ids[at], 0);
+                assert_eq!(known.holds(&graph, value), expected[at], "{graph}\n{at}");
+                assert_eq!(known.holds(&graph, value), expected[at], "asked again");
+                assert_eq!(is_weight_only(&graph, value), expected[at]);
+            }
+        }
+    }
+}

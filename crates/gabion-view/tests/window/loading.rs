@@ -207,17 +207,20 @@ fn times_can_be_chosen_in_the_steps_tab() {
     assert_eq!(look.costs(stage).total().time, 8.0 * steps as f64);
 }
 
+/// Tells the graph alone, while the rest is done.
+fn shows_the_graph(teller: &Teller<Prepared>) -> bool {
+    teller.shows(Prepared {
+        document: Document::of_graph(&three_linears(), &Sizes::default()),
+        options: Options::default(),
+    })
+}
+
 #[test]
 fn the_graph_can_be_looked_at_while_it_is_lowered() {
     let slot = Slot::default();
     let (mut harness, teller) = waiting(&slot);
     teller.begins("lowering");
-    let graph = three_linears();
-    let early = Document::of_graph(&graph, &Sizes::default());
-    assert!(teller.shows(Prepared {
-        document: early,
-        options: Options::default(),
-    }));
+    assert!(shows_the_graph(&teller));
     teller.part("stack_weights", 2, 15);
     harness.run_steps(SETTLED);
     harness.get_by_label_contains("lowering: stack_weights, 3 of 15");
@@ -259,11 +262,7 @@ fn the_graph_can_be_looked_at_while_it_is_lowered() {
 fn words_that_say_where_to_begin_are_followed_at_the_end() {
     let slot = Slot::default();
     let (mut harness, teller) = waiting(&slot);
-    let early = Document::of_graph(&three_linears(), &Sizes::default());
-    teller.shows(Prepared {
-        document: early,
-        options: Options::default(),
-    });
+    assert!(shows_the_graph(&teller));
     harness.run_steps(SETTLED);
     teller.ends(Ok(prepared(Options {
         stage: Some("plan".to_owned()),
@@ -278,11 +277,7 @@ fn words_that_say_where_to_begin_are_followed_at_the_end() {
 fn a_failure_after_an_early_look_is_shown() {
     let slot = Slot::default();
     let (mut harness, teller) = waiting(&slot);
-    let early = Document::of_graph(&three_linears(), &Sizes::default());
-    teller.shows(Prepared {
-        document: early,
-        options: Options::default(),
-    });
+    assert!(shows_the_graph(&teller));
     harness.run_steps(SETTLED);
     teller.ends(Err("no stage of that name".to_owned()));
     harness.run_steps(SETTLED);
