@@ -118,7 +118,8 @@ pub struct Graph {
     // Clones of a graph share the nodes that neither changes.
     store: StableDiGraph<Arc<Node>, Use, u32>,
     index_of: Vec<Option<NodeIndex<u32>>>,
-    id_of: FxHashMap<NodeIndex<u32>, NodeId>,
+    /// By petgraph's index; what is there for an index that is free means nothing.
+    id_of: Vec<NodeId>,
     inputs: Vec<InputDecl>,
     outputs: Vec<OutputDecl>,
     relations: Relations,
@@ -134,7 +135,7 @@ impl Graph {
             name: name.into(),
             store: StableDiGraph::default(),
             index_of: Vec::new(),
-            id_of: FxHashMap::default(),
+            id_of: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             relations: Relations::default(),
@@ -213,7 +214,11 @@ impl Graph {
         let id = NodeId(self.index_of.len() as u32);
         let index = self.store.add_node(node);
         self.index_of.push(Some(index));
-        self.id_of.insert(index, id);
+        // Petgraph takes a free index, or the next.
+        match self.id_of.get_mut(index.index()) {
+            Some(free) => *free = id,
+            None => self.id_of.push(id),
+        }
         for (operand, value) in operands.iter().enumerate() {
             let usage = Use {
                 result: value.result,
@@ -304,7 +309,6 @@ impl Graph {
             self.names.remove(&name);
         }
         self.store.remove_node(index);
-        self.id_of.remove(&index);
         self.index_of[id.index()] = None;
         true
     }
@@ -427,7 +431,7 @@ impl Graph {
             .map(|e| {
                 (
                     e.weight().operand,
-                    Value::new(self.id_of[&e.source()], e.weight().result),
+                    Value::new(self.id_of[e.source().index()], e.weight().result),
                 )
             })
             .collect();
@@ -438,7 +442,7 @@ impl Graph {
     fn uses(&self, id: NodeId) -> impl Iterator<Item = (NodeId, Use)> + '_ {
         self.store
             .edges_directed(self.petgraph_index(id), Direction::Outgoing)
-            .map(|e| (self.id_of[&e.target()], *e.weight()))
+            .map(|e| (self.id_of[e.target().index()], *e.weight()))
     }
 
     /// The operators that use a value as (user, operand number), in id order; outputs are not
@@ -492,7 +496,8 @@ impl Graph {
 
     /// The id of a petgraph index.
     pub fn id_at(&self, index: NodeIndex<u32>) -> Option<NodeId> {
-        self.id_of.get(&index).copied()
+        let is_there = self.store.contains_node(index);
+        is_there.then(|| self.id_of[index.index()])
     }
 
     /// Operands before users; inputs first, then depth first from the outputs in order, then what
