@@ -135,7 +135,7 @@ fn doubles_and_wrong_counts_are_kept() {
     };
     is_there(1, "graph", "");
     is_there(3, "%b", "declared twice");
-    is_there(5, "%c_1", "`%c` is defined twice, first in line 4");
+    is_there(5, "%0", "`%c` is defined twice, first in line 4");
     is_there(6, "%d, %e", "the operator has 1 results, found 2");
     is_there(7, "graph", "output `c` is declared twice");
     is_there(

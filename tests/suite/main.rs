@@ -17,6 +17,7 @@ mod ir_samples;
 mod ir_text;
 mod ir_verify;
 mod ir_written;
+mod large_graphs;
 mod models;
 mod origins;
 mod packing;

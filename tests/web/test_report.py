@@ -28,7 +28,7 @@ def test_a_report_opens_within_its_limits(open_report, name):
 @pytest.mark.parametrize("name", ALL)
 def test_search_answers_within_its_limit(open_report, name):
     report = open_report(name)
-    for question in ["op:matmul", "dtype:f32 weight", "shape:[tokens,64]", "name:q_proj", "/gate|up/", "no such thing"]:
+    for question in ["op:matmul", "dtype:f32 weight", "shape:[tokens,64]", "name:q_proj", "/gate|up/", r"op:/^\D+$/", "no such thing"]:
         report.search(question)
         assert float(report.data("search-ms")) <= SEARCH_MS, question
     assert report.page.locator("#search-count").inner_text() == "none"
@@ -48,6 +48,9 @@ def test_search_goes_from_match_to_match_and_opens_what_is_closed(open_report):
     expect(active).to_contain_text("attention")
     # Layer 2 is not layer 29, and words are joined.
     assert report.search("in:layers.2 op:attention") == "1 of 1"
+    # An expression is read as it is written: `\\D` is not `\\d`.
+    assert report.search(r"op:/^\D+$/ op:attention") == "1 of 30"
+    assert report.search(r"op:/^\d+$/") == "none"
     assert report.search("op:weight shape:[49152,576]") == "1 of 1"
     report.page.keyboard.press("Escape")
     expect(report.page.locator("#search-count")).to_have_text("")

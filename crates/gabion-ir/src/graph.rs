@@ -122,6 +122,8 @@ pub struct Graph {
     id_of: Vec<NodeId>,
     inputs: Vec<InputDecl>,
     outputs: Vec<OutputDecl>,
+    /// How many outputs each value is.
+    output_values: FxHashMap<Value, usize>,
     relations: Relations,
     guards: Vec<Guard>,
     names: FxHashSet<Arc<str>>,
@@ -138,6 +140,7 @@ impl Graph {
             id_of: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            output_values: FxHashMap::default(),
             relations: Relations::default(),
             guards: Vec::new(),
             names: FxHashSet::default(),
@@ -289,6 +292,7 @@ impl Graph {
     /// Declares the next output.
     pub fn push_output(&mut self, name: impl Into<Arc<str>>, value: Value) {
         self.revision += 1;
+        *self.output_values.entry(value).or_default() += 1;
         self.outputs.push(OutputDecl {
             name: name.into(),
             value,
@@ -298,7 +302,7 @@ impl Graph {
     /// Removes a node whose results nobody uses; false (and no change) if one is used.
     pub fn remove_node(&mut self, id: NodeId) -> bool {
         let used = self.uses(id).next().is_some()
-            || self.outputs.iter().any(|o| o.value.node == id)
+            || self.has_output(id)
             || self.inputs.iter().any(|i| i.node == id);
         if used || !self.contains(id) {
             return false;
@@ -311,6 +315,12 @@ impl Graph {
         self.store.remove_node(index);
         self.index_of[id.index()] = None;
         true
+    }
+
+    /// Whether a result of the node is an output.
+    fn has_output(&self, id: NodeId) -> bool {
+        let results = self.contains(id).then(|| self.node(id).results.len());
+        (0..results.unwrap_or(0) as u32).any(|result| self.is_output(Value::new(id, result)))
     }
 
     /// Every use of `old`, outputs included, becomes a use of `new`.
@@ -334,6 +344,10 @@ impl Graph {
             self.store
                 .add_edge(self.petgraph_index(new.node), target, usage);
         }
+        let Some(count) = self.output_values.remove(&old) else {
+            return;
+        };
+        *self.output_values.entry(new).or_default() += count;
         for output in &mut self.outputs {
             if output.value == old {
                 output.value = new;
@@ -457,15 +471,31 @@ impl Graph {
         users
     }
 
+    /// True if an operator uses the value; as [`Graph::users`], outputs are not counted.
+    pub fn is_used(&self, value: Value) -> bool {
+        !self.all_users(value, |_| false)
+    }
+
+    /// True if every operator that uses the value passes the test, without a list of all of them.
+    pub fn all_users(&self, value: Value, test: impl Fn(NodeId) -> bool) -> bool {
+        let mut uses = self.uses(value.node);
+        uses.all(|(user, usage)| usage.result != value.result || test(user))
+    }
+
     /// True if the value is a graph output.
     pub fn is_output(&self, value: Value) -> bool {
-        self.outputs.iter().any(|o| o.value == value)
+        self.output_values.contains_key(&value)
     }
 
     /// The only user of a value that is no output.
     pub fn single_user(&self, value: Value) -> Option<(NodeId, usize)> {
-        match (self.is_output(value), self.users(value).as_slice()) {
-            (false, [user]) => Some(*user),
+        if self.is_output(value) {
+            return None;
+        }
+        let uses = self.uses(value.node);
+        let mut uses = uses.filter(|(_, usage)| usage.result == value.result);
+        match (uses.next(), uses.next()) {
+            (Some((user, usage)), None) => Some((user, usage.operand as usize)),
             _ => None,
         }
     }

@@ -85,7 +85,7 @@ impl Graph {
 
     /// Reads the text of a file to look at it: where it states a graph that does not verify, the graph as it is written, with what is
     /// wrong beside it. Types are those that the lines state; where a line states none, that of its first operand is taken
-    /// and a fault says so. Operands that are defined later are joined, so that there may be cycles. Names that are taken get a number.
+    /// and a fault says so. Operands that are defined later are joined, so that there may be cycles. A value whose name is taken has none.
     ///
     /// # Errors
     /// As [`Graph::parse_file`], for a text that states no graph: words out of place, operators and types that nobody knows.

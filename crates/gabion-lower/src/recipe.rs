@@ -137,9 +137,18 @@ pub fn fixed_cut(
     (cut.step == 1 && start < stop).then_some((axis, start as usize, stop as usize))
 }
 
+/// A recipe of more operators, one on the other, is none: what is done to a weight is a few of them.
+const DEEPEST: usize = 128;
+
 /// The parts of a value that depends on stored tensors alone; `None` if it does not, or if the plan
 /// has no recipe for what is done to them.
 pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
+    parts_within(graph, value, DEEPEST)
+}
+
+fn parts_within(graph: &Graph, value: Value, depth: usize) -> Option<Vec<PartRecipe>> {
+    let depth = depth.checked_sub(1)?;
+    let parts_of = |graph: &Graph, value: Value| parts_within(graph, value, depth);
     let node = graph.node(value.node);
     let n_rows = |v: Value| {
         graph
@@ -206,6 +215,11 @@ pub fn parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
 
 /// The parts of a matrix's transpose: `[K, N]` weights joined along N become rows.
 pub fn transposed_parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe>> {
+    transposed_parts_within(graph, value, DEEPEST)
+}
+
+fn transposed_parts_within(graph: &Graph, value: Value, depth: usize) -> Option<Vec<PartRecipe>> {
+    let depth = depth.checked_sub(1)?;
     let node = graph.node(value.node);
     if let Op::Transpose(Transpose { perm }) = &node.op
         && matches!(perm.as_slice(), [1 | -1, 0 | -2])
@@ -215,7 +229,7 @@ pub fn transposed_parts_of(graph: &Graph, value: Value) -> Option<Vec<PartRecipe
     if let Op::Concat(Concat { axis: 1 | -1 }) = &node.op {
         let mut parts = Vec::new();
         for operand in graph.operands(value.node) {
-            parts.extend(transposed_parts_of(graph, operand)?);
+            parts.extend(transposed_parts_within(graph, operand, depth)?);
         }
         return Some(parts);
     }

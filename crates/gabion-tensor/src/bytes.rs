@@ -39,6 +39,12 @@ impl AlignedBuf {
         }
     }
 
+    /// `len` zero bytes; none if there is no memory for them.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let lines = bytemuck::try_zeroed_vec(len.div_ceil(64)).ok()?;
+        Some(AlignedBuf { lines, len })
+    }
+
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut buf = Self::zeroed(bytes.len());

@@ -103,18 +103,18 @@ impl HostTensor {
     /// Zero bytes: zeros of a plain dtype, and of every block format here.
     ///
     /// # Errors
-    /// If the type has no size.
+    /// If the type has no size, or there is no memory for it.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self, TensorError> {
-        let bytes = AlignedBuf::zeroed(size(dtype, shape)?);
+        let bytes = zeroed(dtype, shape)?;
         Ok(Self::of_parts(dtype, shape, bytes.into()))
     }
 
     /// One value everywhere.
     ///
     /// # Errors
-    /// If the type has no size.
+    /// If the type has no size, or there is no memory for it.
     pub fn full<T: Element>(shape: &[usize], value: T) -> Result<Self, TensorError> {
-        let mut bytes = AlignedBuf::zeroed(size(T::DTYPE, shape)?);
+        let mut bytes = zeroed(T::DTYPE, shape)?;
         bytemuck::cast_slice_mut::<u8, T>(&mut bytes).fill(normal_bool(value));
         Ok(Self::of_parts(T::DTYPE, shape, bytes.into()))
     }
@@ -224,7 +224,7 @@ impl HostTensor {
         if !castable {
             return Err(TensorError::NoCast { from, to });
         }
-        let mut out = AlignedBuf::zeroed(size(to, &self.shape)?);
+        let mut out = zeroed(to, &self.shape)?;
         match (to, to.format()) {
             (DType::Block(_), Some(format)) => encode_runs(from, &self.bytes, format, &mut out)?,
             // Every f32 and bf16 is an f32, and halves are converted many at a time by their format.
@@ -307,6 +307,16 @@ impl fmt::Debug for HostTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostTensor({}{:?})", self.dtype, self.shape.as_slice())
     }
+}
+
+/// Zero bytes for a type.
+fn zeroed(dtype: DType, shape: &[usize]) -> Result<AlignedBuf, TensorError> {
+    let bytes = size(dtype, shape)?;
+    AlignedBuf::try_zeroed(bytes).ok_or_else(|| TensorError::Memory {
+        dtype,
+        shape: shape.to_vec(),
+        bytes,
+    })
 }
 
 fn size(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {

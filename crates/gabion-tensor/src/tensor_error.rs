@@ -7,6 +7,18 @@ use crate::format::FormatError;
 /// Why a host tensor cannot be made, read or converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TensorError {
+    /// There is no memory for so many bytes.
+    #[error(
+        "{dtype}{shape:?} takes {bytes} bytes, which cannot be allocated: smaller sizes are needed"
+    )]
+    Memory {
+        /// The dtype.
+        dtype: DType,
+        /// The shape.
+        shape: Vec<usize>,
+        /// Bytes of the type.
+        bytes: usize,
+    },
     /// The bytes are not those of the type.
     #[error("{dtype}{shape:?} takes {expected} bytes, found {found}")]
     ByteCount {

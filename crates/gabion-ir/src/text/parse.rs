@@ -320,17 +320,25 @@ impl<'t> Parser<'t> {
         before.filter(|&b| b == b'\n').count() + 1
     }
 
-    /// Printed names as a node's names: digits alone are no name.
+    /// Printed names as a node's names: digits alone are no name, and what another value is called is none of this one's.
     fn free_names(&self, names: &[(&'t str, Span)]) -> SmallVec<[Option<Arc<str>>; 1]> {
         names
             .iter()
-            .map(|(name, _)| (!is_numeric(name)).then(|| Arc::from(*name)))
+            .map(|(name, _)| {
+                let free = !is_numeric(name) && !self.defined.contains_key(name);
+                free.then(|| Arc::from(*name))
+            })
             .collect()
     }
 
     fn define(&mut self, name: &'t str, value: Option<Value>, at: &Span) {
         if let Some(first) = self.defined.get(name) {
-            let line = self.line_of(&first.at);
+            // The text is not looked through for what is not told.
+            let line = if self.tells_more() {
+                self.line_of(&first.at)
+            } else {
+                0
+            };
             let message = format!("`%{name}` is defined twice, first in line {line}");
             let node = value.map_or(FaultAt::Graph, |value| FaultAt::Node(value.node));
             self.fault(node, at.clone(), message, "the second", None);

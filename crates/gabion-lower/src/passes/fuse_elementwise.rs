@@ -91,10 +91,7 @@ fn chain(
                     && graph.node(operand.node).results.len() == 1
                     && graph.value_type(operand).shape == *shape
                     && !graph.is_output(operand)
-                    && graph
-                        .users(operand)
-                        .iter()
-                        .all(|(user, _)| members.contains(user));
+                    && graph.all_users(operand, |user| members.contains(&user));
                 if fits {
                     members.push(operand.node);
                 }

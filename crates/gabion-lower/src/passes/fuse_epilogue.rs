@@ -182,7 +182,7 @@ impl Site<'_> {
         let mut results = vec![self.at];
         for i in (0..self.stack.segments.len()).filter(|&i| i != self.at) {
             let value = Value::new(self.id, i as u32);
-            if self.graph.is_output(value) || !self.graph.users(value).is_empty() {
+            if self.graph.is_output(value) || self.graph.is_used(value) {
                 replaced.push(value);
                 results.push(i);
             }

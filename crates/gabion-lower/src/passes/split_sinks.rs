@@ -123,7 +123,7 @@ fn sink_below_elementwise(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict,
 
 /// Pieces of a split that nobody reads need no columns of their own.
 fn is_read(graph: &Graph, value: Value) -> bool {
-    graph.is_output(value) || !graph.users(value).is_empty()
+    graph.is_output(value) || graph.is_used(value)
 }
 
 /// Results that are only cut become one result per piece.

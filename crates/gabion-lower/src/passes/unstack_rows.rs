@@ -23,7 +23,7 @@ fn unstack(graph: &Graph, id: NodeId, op: &Op) -> Result<Verdict, LowerError> {
     };
     let used = |i: usize| {
         let value = Value::new(id, i as u32);
-        graph.is_output(value) || !graph.users(value).is_empty()
+        graph.is_output(value) || graph.is_used(value)
     };
     let kept: Vec<usize> = (0..stack.segments.len()).filter(|&i| used(i)).collect();
     if kept.len() == stack.segments.len() || kept.is_empty() {

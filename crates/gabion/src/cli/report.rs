@@ -48,6 +48,7 @@ fn size(word: &str) -> Result<(String, i64), String> {
 
 pub(crate) fn run(args: &Args, out: &Output) -> Done {
     args.times.check()?;
+    args.check_output()?;
     let progress = out.spinner("lowering");
     let looked_at = LookedAt::open(&args.source, out)?;
     let sizes = sizes(&looked_at.graph, args)?;
@@ -63,6 +64,21 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     drop(progress);
     describe(args, &document, &options, page.len(), out)?;
     Ok(document.faults.is_empty())
+}
+
+impl Args {
+    /// A page in the place of the graph that it is of would be all that is left of it.
+    fn check_output(&self) -> Result<(), CliError> {
+        let same = std::fs::canonicalize(&self.output)
+            .and_then(|output| Ok(output == std::fs::canonicalize(&self.source)?));
+        match same {
+            Ok(true) => Err(CliError::file(
+                &self.output,
+                "is the graph itself: give the page another name",
+            )),
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
 }
 
 /// The values of symbols that were asked for.

@@ -99,6 +99,27 @@ fn what_is_no_graph_leaves_the_old_report() {
 }
 
 #[test]
+fn a_graph_is_not_replaced_by_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    let before = fs::read(folder.path().join("three.gir")).unwrap();
+    gabion(folder.path(), ["report", "three.gir", "-o", "./three.gir"])
+        .refused(&["three.gir", "the graph itself"]);
+    assert_eq!(fs::read(folder.path().join("three.gir")).unwrap(), before);
+}
+
+#[test]
+fn sizes_beyond_any_memory_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "graph @g(%x: f32[n, 8]) -> (f32[n, 8]) {\n  %y = relu %x\n  return %y\n}\n";
+    fs::write(folder.path().join("g.gir"), text).unwrap();
+    let words = ["report", "g.gir", "-o", "r.html", "--run", "--size"];
+    gabion(folder.path(), words.into_iter().chain(["n=100000000000"]))
+        .refused(&["cannot be allocated", "3200000000000 bytes"]);
+    assert!(!folder.path().join("r.html").exists());
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_told_by_its_path() {
     let folder = tempfile::tempdir().unwrap();
     three(folder.path());

@@ -10,6 +10,7 @@ use super::{Parser, Stop, is_numeric};
 use crate::graph::Value;
 use crate::op::{Attrs, Results};
 use crate::ops::Op;
+use crate::text::error::MAX_ERRORS;
 use crate::text::lex::{Span, Token, clip};
 use crate::text::nearest::nearest;
 use crate::text::place::{PlaceError, Stated, place};
@@ -142,7 +143,10 @@ impl<'t> Parser<'t> {
         if let Some(defined) = self.defined.get(name) {
             return Ok(defined.value);
         }
-        let near = nearest(name, self.defined.keys().copied())
+        // Looking through all names is for those that are read.
+        let near = (self.errors.len() <= MAX_ERRORS)
+            .then(|| nearest(name, self.defined.keys().copied()))
+            .flatten()
             .map(|n| format!("the nearest name is `%{n}`"));
         self.unknown.push((self.errors.len(), name));
         let message = format!("`%{name}` is not defined");

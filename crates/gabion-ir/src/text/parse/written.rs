@@ -102,6 +102,11 @@ impl<'t> Parser<'t> {
         }
     }
 
+    /// Whether the next fault is one of those that are told.
+    pub(super) fn tells_more(&self) -> bool {
+        self.as_written.is_none() || self.errors.len() < MAX_FAULTS
+    }
+
     /// Whether the value's type is not known, so that nothing can be said of it.
     pub(super) fn is_guessed(&self, value: Value) -> bool {
         let kept = self.as_written.as_ref();
@@ -203,6 +208,9 @@ impl<'t> Parser<'t> {
             }
         }
         for (index, name) in std::mem::take(&mut self.unknown) {
+            if index >= self.errors.len() {
+                break;
+            }
             let defined = self.defined.get(name).map(|it| (it.value, it.at.clone()));
             let Some((value, at)) = defined else { continue };
             let mut help = defined_later(name, self.line_of(&at));

@@ -184,7 +184,7 @@ fn results(site: &Site<'_>, pair: &Gate, origins: &[usize]) -> (Vec<Value>, Vec<
         if origin == pair.gate {
             replaced.insert(0, Value::new(pair.product, 0));
             results.insert(0, result);
-        } else if site.graph.is_output(value) || !site.graph.users(value).is_empty() {
+        } else if site.graph.is_output(value) || site.graph.is_used(value) {
             replaced.push(value);
             results.push(result);
         }

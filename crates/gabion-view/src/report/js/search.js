@@ -31,9 +31,9 @@ class Search {
   }
 
   terms(question) {
-    const words = question.toLowerCase().match(/(?:[^\s\[]|\[[^\]]*\]?)+/g) ?? [];
+    const words = question.match(/(?:[^\s\[]|\[[^\]]*\]?)+/g) ?? [];
     return words.map((word) => {
-      const field = FIELDS.find((it) => word.startsWith(`${it}:`)) ?? "";
+      const field = FIELDS.find((it) => word.toLowerCase().startsWith(`${it}:`)) ?? "";
       return this.term(field, field ? word.slice(field.length + 1) : word);
     }).filter(Boolean);
   }
@@ -88,12 +88,13 @@ const isExpression = (text) => text.length > 2 && text.startsWith("/") && text.e
 function matcher(text) {
   if (isExpression(text)) {
     try {
-      const expression = new RegExp(text.slice(1, -1));
+      // As it is written: in lower case `\D` would be `\d`.
+      const expression = new RegExp(text.slice(1, -1), "i");
       return (word) => expression.test(word);
     } catch {
       // An expression that is not finished is looked for as it stands.
     }
   }
-  const plain = text.replaceAll(" ", "");
+  const plain = text.toLowerCase().replaceAll(" ", "");
   return (word) => word.includes(plain);
 }
