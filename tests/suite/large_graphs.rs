@@ -13,7 +13,7 @@ const MOST_SECONDS: u64 = 60;
 
 fn lowers(graph: &Graph) {
     let start = Instant::now();
-    if let Err(error) = lower_graph(graph, &target(), &LowerOptions::default()) {
+    if let Err(error) = lower_graph(graph, target(), &LowerOptions::default()) {
         panic!("{error}");
     }
     let took = start.elapsed();
