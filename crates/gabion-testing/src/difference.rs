@@ -9,6 +9,9 @@ use crate::normal::{Block, Item, Token, blocks, numbered, pinned, tokens};
 /// Larger blocks are compared without looking for what moved.
 const MOST_CELLS: usize = 4_000_000;
 
+/// Items before the first that differs that may be paired otherwise.
+const OPEN: usize = 8;
+
 /// What turns one snapshot into another; nothing if only names of values differ.
 pub(crate) fn difference(kind: Kind, old: &str, new: &str) -> Option<String> {
     let (old, new) = (blocks(kind, old), blocks(kind, new));
@@ -103,23 +106,29 @@ fn write_block(
             (before, pairs)
         }
     };
-    let (mut i, mut j, mut shown) = (0, 0, None);
+    let paired = pairs.clone();
+    let (mut i, mut j) = (0, 0);
+    // Old items that are shown.
+    let mut told: BTreeSet<usize> = BTreeSet::new();
     for (to_i, to_j) in pairs.into_iter().chain([(before.len(), after.len())]) {
         let removed: Vec<&Item> = old.items[i..to_i].iter().collect();
         let added: Vec<&Item> = new.items[j..to_j].iter().collect();
         counts.add(&removed, &added);
-        let owner = added
+        if let Some(owner) = removed
             .first()
             .and_then(|it| it.owner)
-            .map(|at| &*new.items[at].text);
-        let owner = owner.or_else(|| {
-            let item = removed.first()?;
-            item.owner.map(|at| &*before[at])
-        });
-        if let Some(owner) = owner.filter(|it| shown != Some((*it).to_owned())) {
-            line(text, ' ', owner);
-            shown = Some(owner.to_owned());
+            .filter(|it| !told.contains(it))
+        {
+            line(text, ' ', &before[owner]);
+            told.insert(owner);
+        } else if let (None, Some(owner)) = (removed.first(), added.first().and_then(|it| it.owner))
+        {
+            let twin = paired.iter().find(|it| it.1 == owner).map(|it| it.0);
+            if twin.is_some_and(|it| told.insert(it)) {
+                line(text, ' ', &new.items[owner].text);
+            }
         }
+        told.extend(i..to_i);
         before[i..to_i].iter().for_each(|it| line(text, '-', it));
         after[j..to_j].iter().for_each(|it| line(text, '+', it));
         (i, j) = (to_i + 1, to_j + 1);
@@ -137,7 +146,7 @@ fn renamed(old: &Block, new: &Block, first: &Names<'_>) -> Vec<String> {
     let mut names = Names::of(old, new);
     for (&old, &new) in &first.new_of {
         // Values without a name are numbered in every block anew.
-        let named = old.starts_with('%') && !old[1..].bytes().all(|it| it.is_ascii_digit());
+        let named = old.starts_with('%') && !is_number(old);
         if named && !names.new_of.contains_key(old) && names.taken.insert(new) {
             names.new_of.insert(old, new);
         }
@@ -153,9 +162,15 @@ fn values(text: &str) -> Vec<&str> {
     values.collect()
 }
 
-/// A text without what may be numbered otherwise.
-fn bare(text: &str) -> String {
+/// True for a value that has no name but a number.
+fn is_number(value: &str) -> bool {
+    value.starts_with('%') && value[1..].bytes().all(|it| it.is_ascii_digit())
+}
+
+/// A text without what may be numbered otherwise, with or without names of values.
+fn bare(text: &str, names: bool) -> String {
     let bare = |token| match token {
+        Token::Value(name) if names && !is_number(name) => name,
         Token::Value(_) => "%",
         Token::Label(_) => "?",
         Token::Step(_) => "#",
@@ -174,15 +189,15 @@ struct Names<'t> {
 
 impl<'t> Names<'t> {
     fn of(old: &'t Block, new: &'t Block) -> Self {
-        let bare = |block: &Block| -> Vec<String> {
+        let all = |block: &Block, names: bool| -> Vec<String> {
             let items = block.items.iter();
-            items.map(|it| bare(&it.text)).collect()
+            items.map(|it| bare(&it.text, names)).collect()
         };
-        let (old_bare, new_bare) = (bare(old), bare(new));
+        let (old_bare, new_bare) = (all(old, false), all(new, false));
+        let (old_named, new_named) = (all(old, true), all(new, true));
         let pairs = aligned(old_bare.len(), new_bare.len(), |i, j| {
-            let same = old.items[i].text == new.items[j].text;
             match old_bare[i] == new_bare[j] {
-                true => 2 + u32::from(same),
+                true => 2 + u32::from(old_named[i] == new_named[j]),
                 false => 0,
             }
         });
@@ -241,16 +256,25 @@ impl<'t> Names<'t> {
 fn aligned(old: usize, new: usize, score: impl Fn(usize, usize) -> u32) -> Vec<(usize, usize)> {
     // Items that only look alike are still open: 2 is not sure.
     let sure = |i: usize, j: usize| !matches!(score(i, j), 0 | 2);
-    let first = (0..old.min(new)).take_while(|&i| sure(i, i)).count();
-    let rest = old.min(new) - first;
-    let last = (0..rest)
+    let last = (0..old.min(new))
         .take_while(|i| sure(old - 1 - i, new - 1 - i))
         .count();
+    let rest = old.min(new) - last;
+    let first = (0..rest).take_while(|&i| sure(i, i)).count();
+    // Operands stand before what reads them: which ones they are shows there.
+    let first = match first == rest && old == new {
+        true => first,
+        false => first.saturating_sub(OPEN),
+    };
     let (rows, columns) = (old - first - last, new - first - last);
     let mut pairs: Vec<(usize, usize)> = (0..first).map(|i| (i, i)).collect();
     if rows.saturating_mul(columns) <= MOST_CELLS {
-        let middle = middle(rows, columns, |i, j| score(first + i, first + j));
-        pairs.extend(middle.into_iter().map(|(i, j)| (first + i, first + j)));
+        let back = |i: usize, j: usize| (first + rows - 1 - i, first + columns - 1 - j);
+        let middle = middle(rows, columns, |i, j| {
+            let (i, j) = back(i, j);
+            score(i, j)
+        });
+        pairs.extend(middle.into_iter().rev().map(|(i, j)| back(i, j)));
     }
     pairs.extend((0..last).rev().map(|i| (old - 1 - i, new - 1 - i)));
     pairs
@@ -380,5 +404,49 @@ mod tests {
             said.starts_with("entry: 1 removed\nledger of stack:\n- stack"),
             "{said}"
         );
+    }
+
+    /// A pass that runs twice is compared twice.
+    #[test]
+    fn every_run_of_a_pass_is_compared() {
+        let again = "\nfuse: 2 rewrites\n--- @g\n+++ @g\n- %y = fused %x : f32[2]\n\nledger\n";
+        let old = PASSES.replace("\nledger\n", again);
+        let new = old.replace("- %y = fused", "- %y = joined");
+        let said = difference(Kind::Passes, &old, &new).expect("other passes");
+        let expected = "line: 1 changed\npass fuse, time 2:\n- - %y = fused %x : f32[2]\n\
+             + - %y = joined %x : f32[2]\n";
+        assert_eq!(said, expected);
+    }
+
+    /// What is left out is numbered anew, and that is no change.
+    #[test]
+    fn one_weight_more_is_one_change() {
+        let line = |value: &str, at: usize| {
+            format!(
+                "  %{at} = weight {{name = \"weight.{at}\"}} : f32[d0, d0]\n  \
+                 %{value} = matmul %x, %{at} {{transpose_b = true}} : f32[t, d0]\n"
+            )
+        };
+        let graph = |values: &[&str]| {
+            let list: Vec<String> = values.iter().map(|it| format!("%{it}")).collect();
+            let types = vec!["f32[t, d0]"; values.len()].join(", ");
+            let lines: String = values
+                .iter()
+                .enumerate()
+                .map(|(at, it)| line(it, at))
+                .collect();
+            format!(
+                "graph @g(%x: f32[t, d0]) -> ({types}) {{\n{lines}  return {}\n}}\n",
+                list.join(", ")
+            )
+        };
+        let (old, new) = (graph(&["q", "v"]), graph(&["q", "k", "v"]));
+        assert!(gabion_ir::Graph::parse(&old).is_ok(), "{old}");
+        let said = difference_of(Kind::Graph, &old, &new).expect("another graph");
+        let expected = "head: 1 changed\nnode: 2 added\noutput: 1 added\n";
+        assert!(said.starts_with(expected), "{said}");
+        assert!(said.contains("+ %1 = weight"), "{said}");
+        assert!(said.contains("+ %k = matmul"), "{said}");
+        assert!(!said.contains("- %"), "{said}");
     }
 }

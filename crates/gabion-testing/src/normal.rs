@@ -53,7 +53,16 @@ fn blocks_of_passes(text: &str) -> Vec<Block> {
         let (head, rest) = part.split_once('\n').unwrap_or((part, ""));
         if head != "ledger" {
             let pass = head.split(':').next().unwrap_or(head);
-            let mut pass = block(&format!("pass {pass}"), rest, "line", false);
+            let mut title = format!("pass {pass}");
+            let again = |it: &&Block| {
+                it.items.first().is_some_and(|it| it.kind == "count")
+                    && it.title.split(", ").next() == Some(&title)
+            };
+            let before = blocks.iter().filter(again).count();
+            if before > 0 {
+                title += &format!(", time {}", before + 1);
+            }
+            let mut pass = block(&title, rest, "line", false);
             pass.items.insert(0, item("count", head));
             blocks.push(pass);
             continue;
@@ -94,11 +103,11 @@ fn block(title: &str, text: &str, kind: &str, scopeless: bool) -> Block {
         if matches!(bare, "" | "}") {
             continue;
         }
-        // A list that was too long for its line, or what a step reads and writes.
+        // A list that was too long for its line, what a step reads and writes, a constant's rows.
         let closes = bare.starts_with(')');
         let more = |last: &&mut Item| match kind {
             "node" => nested || closes,
-            _ => nested && last.kind == "step",
+            _ => nested && matches!(&*last.kind, "step" | "constant"),
         };
         if let Some(last) = items.last_mut().filter(more) {
             last.text += match kind {
@@ -138,6 +147,7 @@ fn kind_of<'k>(word: &'k str, kind: &'k str, nested: bool) -> &'k str {
         "rows" => "part",
         "segment" => "segment",
         "weight" | "input" | "step" => word,
+        "const" => "constant",
         "require" => "relation",
         "refused" => "error",
         _ if nested => "part",
@@ -230,6 +240,11 @@ pub(crate) fn numbered(block: &Block, pinned: &BTreeSet<String>) -> Vec<String> 
         all.push(text);
     }
     all
+}
+
+/// True if a text leaves something out.
+pub(crate) fn is_redacted(text: &str) -> bool {
+    tokens(text).iter().any(|it| matches!(it, Token::Label(_)))
 }
 
 /// Splits a text.

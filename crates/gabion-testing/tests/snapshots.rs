@@ -165,6 +165,8 @@ fn a_failure_says_first_what_changed_in_a_plan() {
         "{text}"
     );
     assert!(text.contains("buffer: 1 removed"), "{text}");
+    let weight = text.matches("weight @k_proj_q_proj_v_proj").count();
+    assert_eq!(weight, 1, "{text}");
     assert!(text.contains("part: 1 removed"), "{text}");
     assert!(text.contains("step: 1 changed"), "{text}");
     assert!(
