@@ -1,6 +1,7 @@
 //! The macros on graphs that are what they were, that only look different, and that are not.
 
-use std::process::Command;
+use std::panic::catch_unwind;
+use std::process::{Command, Output};
 
 use gabion_cpu::cpu_target;
 use gabion_ir::{Builder, Graph, TensorValue};
@@ -121,15 +122,19 @@ fn redacted_sizes_and_names() {
 }
 
 /// Runs one test of this file in a process of its own, as it fails for a user.
-fn failure(test: &str) -> String {
+fn changed(test: &str) -> Output {
     let this = std::env::current_exe().expect("this program");
-    let output = Command::new(this)
+    Command::new(this)
         .args(["--exact", test, "--nocapture"])
         .env(CHANGED, "1")
         .env("INSTA_UPDATE", "no")
         .env("INSTA_FORCE_PASS", "0")
         .output()
-        .expect("it runs");
+        .expect("it runs")
+}
+
+fn failure(test: &str) -> String {
+    let output = changed(test);
     assert!(!output.status.success(), "{test} passes on another graph");
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8(text).expect("text")
@@ -187,4 +192,19 @@ fn a_failure_says_first_which_passes_did_something_else() {
         text.contains("- stack_weights: -: matmul %v: one weight of 32 rows"),
         "{text}"
     );
+}
+
+/// Who catches a failure gets what is printed.
+#[test]
+fn the_failure_says_what_changed() {
+    if std::env::var_os(CHANGED).is_none() {
+        let output = changed("the_failure_says_what_changed");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        return;
+    }
+    let failure = catch_unwind(a_plan).expect_err("another plan");
+    let text = failure.downcast_ref::<String>().expect("a text");
+    assert!(text.contains("the plan is another one"), "{text}");
+    assert!(text.contains("part: 1 removed"), "{text}");
 }
