@@ -22,15 +22,20 @@
 //! ```
 //!
 //! - **Stable.** The text forms depend on structure alone, never on ids or on the order in which nodes were added; a graph
-//!   that differs from its snapshot in names of values, numbers or scopes alone is still equal.
+//!   that differs from its snapshot in names of values, numbers or scopes alone is still equal. So are plans and passes that
+//!   differ in names of values alone; scopes, which name the modules there, are compared. Names of inputs, outputs and weights
+//!   always are.
 //! - **Redactions** leave out what a test does not mean: names of weights, sizes ([`Redactions`]).
-//! - **A failure says what changed in the graph**: which nodes were removed, added and changed, above insta's diff of lines.
+//! - **A failure says what changed**, above insta's diff of lines: which nodes were removed, added and changed; which weights,
+//!   parts, buffers and steps of a plan; which passes and which entries of the ledger.
 //! - Snapshots are insta's files, so `cargo insta review`, `INSTA_UPDATE` and `INSTA_FORCE_PASS` work on them. A snapshot is
 //!   named by the test, or by the name that is given first.
 
 #![allow(clippy::test_attr_in_doctest, reason = "the example is a test")]
 
 mod compare;
+mod difference;
+mod normal;
 mod redact;
 mod text;
 
