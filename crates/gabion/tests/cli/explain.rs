@@ -293,6 +293,46 @@ fn rows_that_a_product_has_twice_or_never_are_not_guessed() {
 }
 
 #[test]
+fn products_of_one_tensor_have_rows_of_their_own() {
+    let small = Small::new();
+    // One activation, so both are one stack; of `y` only two rows are needed, and `z` is clipped.
+    let graph = "graph @g(%x: f32[n, 6]) -> (f32[n, 2], f32[n, 6]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %k = clamp %w {min = 1.0}
+  %y = matmul %x, %w {transpose_b = true}
+  %z = matmul %x, %k {transpose_b = true}
+  %a, %b = split %y {axis = -1, sizes = [2, 4]}
+  return %a, %z
+}
+";
+    let y = small.element(graph, "y", 1, 4);
+    is_element(&y, "sq", 6, [1, 4]);
+    assert_eq!(places(&y), [(1, 4, "%a".to_owned())]);
+    let z = small.element(graph, "z", 1, 4);
+    is_element(&z, "sq", 6, [1, 4]);
+    assert_eq!(places(&z), [(3, 4, "%z".to_owned())]);
+    small.refused(graph, "y", 3, &["row 3 is not followed"]);
+    // Two activations: a row that only the other product needs is not this one's.
+    let graph = "graph @g(%x: f32[n, 6], %u: f32[m, 6]) -> (f32[n, 2], f32[m, 3]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %y = matmul %x, %w {transpose_b = true}
+  %z = matmul %u, %w {transpose_b = true}
+  %a, %b = split %y {axis = -1, sizes = [2, 4]}
+  %c, %d = split %z {axis = -1, sizes = [3, 3]}
+  return %a, %c
+}
+";
+    small.refused(graph, "y", 2, &["is never loaded"]);
+    let z = small.element(graph, "z", 2, 1);
+    is_element(&z, "sq", 6, [2, 1]);
+    assert_eq!(places(&z), [(2, 1, "%c".to_owned())]);
+    let both = small.element(graph, "%w", 1, 1);
+    is_element(&both, "sq", 6, [1, 1]);
+    let uses = [(1, 1, "%a".to_owned()), (1, 1, "%c".to_owned())];
+    assert_eq!(places(&both), uses);
+}
+
+#[test]
 fn a_tensor_of_another_shape_is_refused() {
     let small = Small::new();
     let graph = "graph @g(%x: f32[n, 4]) -> (f32[n, 8]) {
