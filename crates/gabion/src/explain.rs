@@ -17,9 +17,9 @@ use gabion_ir::text::print::node_text;
 use gabion_ir::{Graph, NodeId, Op, Origins};
 use gabion_lower::{LowerError, LowerOptions, Lowered, Outcome, lower};
 use gabion_plan::profile::step_name;
-use gabion_plan::{Kernel, LoadError, PartSource, Plan, Source, Target, WeightId};
+use gabion_plan::{Kernel, LoadError, Part, PartSource, Plan, Target, WeightId};
 
-use find::Hit;
+use find::{Asked, Hit, nearest};
 pub use story::{
     BlockStory, ByteRole, ByteStory, Explanation, LedgerLine, NodeAfter, NodeStory, PackedStory,
     StepStory, StoredStory, UseStory,
@@ -37,6 +37,14 @@ pub enum ExplainError {
         /// What was asked for.
         name: String,
         /// What resembles it.
+        nearest: Vec<String>,
+    },
+    /// No such tensor.
+    #[error("the checkpoint has no tensor `{name}`{}", nearest_text(nearest))]
+    NoTensor {
+        /// What was asked for.
+        name: String,
+        /// What resembles it, among the graph's names and the file's.
         nearest: Vec<String>,
     },
     /// No such node.
@@ -102,9 +110,31 @@ pub enum ExplainError {
         /// The nearest products, weights and inputs that it is computed from.
         from: Vec<String>,
     },
+    /// A row or element that cannot be followed for sure.
+    #[error("{what}: row {row} is not followed: {why}")]
+    NotFollowed {
+        /// What has the row.
+        what: String,
+        /// The row.
+        row: usize,
+        /// Why not, and what can be asked.
+        why: String,
+    },
+    /// The checkpoint's tensor is another than the graph's.
+    #[error("{file}: tensor `{tensor}`: expected the shape {expected:?}, found {found:?}")]
+    Shape {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The shape that the graph has.
+        expected: Vec<usize>,
+        /// The stored shape.
+        found: Vec<usize>,
+    },
     /// Rows that the plan leaves out.
     #[error(
-        "{what}: row {row} is never loaded: no plan weight has it, for nothing that is returned needs it"
+        "{what}: row {row} is never loaded: no plan weight has it for this, as nothing that is returned needs it"
     )]
     NotLoaded {
         /// What has the row.
@@ -190,37 +220,25 @@ impl<'a> Explainer<'a> {
         row: usize,
         col: Option<usize>,
     ) -> Result<Explanation, ExplainError> {
-        let found = self.find(name, row)?;
+        let found = self.find(name, Asked { row, col })?;
         let Some(first) = found.hits.first() else {
             return Err(ExplainError::NotLoaded {
                 what: found.matched,
                 row,
             });
         };
-        let weight = self.plan.weight(first.weight);
-        let columns = weight.row_elements();
-        let column = col.unwrap_or(0);
-        if column >= columns {
-            return Err(ExplainError::Range {
-                what: format!("plan weight `{}`", weight.name),
-                axis: "column",
-                asked: column,
-                size: columns,
-            });
+        let (part, _) = self.part_of(first.weight, first.row);
+        let mut origins = self.origins_of(&self.plan.weight(first.weight).parts[part]);
+        if let Some(product) = found.product {
+            origins.unite(&Origins::from(product));
         }
-        let (part, part_row) = self.part_of(first.weight, first.row);
-        let of = &weight.parts[part];
-        let element = places::before_recipe(of, of.rows.start + part_row, column);
-        let stored = match (&of.source, element) {
-            (PartSource::Checkpoint(tensor), Some(flat)) => {
-                let info = self.info(tensor)?;
-                Some(self.stored(info, flat, col.is_none())?)
-            }
-            _ => None,
+        let stored = match &found.stored {
+            Some(it) => Some(self.stored(self.info(&it.tensor)?, it.flat, it.whole_row)?),
+            None => None,
         };
         let mut uses = Vec::new();
         for hit in &found.hits {
-            uses.push(self.used(hit, &[column])?);
+            uses.push(self.used(hit, &[hit.column], found.product)?);
         }
         Ok(Explanation {
             asked: match col {
@@ -231,7 +249,7 @@ impl<'a> Explainer<'a> {
             others: found.others,
             stored,
             uses,
-            ledger: self.ledger(&found.origins.union(&self.origins_of(of))),
+            ledger: self.ledger(&origins),
         })
     }
 
@@ -267,34 +285,30 @@ impl<'a> Explainer<'a> {
         });
         let mut uses = Vec::new();
         let mut origins = Origins::NONE;
-        for (at, weight) in self.plan.weights.iter().enumerate() {
-            let mut first_row = 0;
-            for part in &weight.parts {
-                let ours = matches!(&part.source, PartSource::Checkpoint(it) if *it == info.name);
-                let shown = role.elements.iter().take(2).filter(|_| ours);
-                let mut places: Vec<(usize, usize)> = Vec::new();
-                for &k in shown {
-                    let after = places::after_recipe(part, flat_of(k));
-                    if let Some((row, column)) = after
-                        && part.rows.contains(&row)
-                    {
-                        places.push((first_row + row - part.rows.start, column));
-                    }
+        for (weight, first_row, part) in self.parts_with(&info.name) {
+            self.part_info(part, &info.name)?;
+            let mut places: Vec<(usize, Vec<usize>)> = Vec::new();
+            for &k in role.elements.iter().take(2) {
+                let after = places::after_recipe(part, flat_of(k));
+                let (row, column) = after.ok_or_else(|| ExplainError::NotFollowed {
+                    what: format!("tensor `{}`", info.name),
+                    row: at / columns,
+                    why: "its recipe is none that is followed".to_owned(),
+                })?;
+                match places.iter_mut().find(|(it, _)| *it == row) {
+                    Some((_, columns)) => columns.push(column),
+                    None if part.rows.contains(&row) => places.push((row, vec![column])),
+                    None => {}
                 }
-                if let Some(&(row, _)) = places.first() {
-                    let hit = Hit {
-                        weight: WeightId(at as u32),
-                        row,
-                    };
-                    let columns: Vec<usize> = places
-                        .iter()
-                        .filter(|(it, _)| *it == row)
-                        .map(|it| it.1)
-                        .collect();
-                    uses.push(self.used(&hit, &columns)?);
-                    origins.unite(&self.origins_of(part));
-                }
-                first_row += part.rows.len();
+            }
+            for (row, columns) in places {
+                let hit = Hit {
+                    weight,
+                    row: first_row + row - part.rows.start,
+                    column: columns[0],
+                };
+                uses.push(self.used(&hit, &columns, None)?);
+                origins.unite(&self.origins_of(part));
             }
         }
         Ok(Explanation {
@@ -362,17 +376,41 @@ impl<'a> Explainer<'a> {
         if let Some(info) = self.checkpoint.info(name) {
             return Ok(info);
         }
-        let mut tensors = self.checkpoint.tensors().values();
-        match tensors.find(|info| info.stored_name == name) {
-            Some(info) => Ok(info),
-            // The checkpoint knows the nearest names.
-            None => match self.checkpoint.view(name) {
-                Err(error) => Err(error.into()),
-                Ok(_) => Err(ExplainError::Unknown {
-                    name: name.to_owned(),
-                    nearest: Vec::new(),
-                }),
-            },
+        let tensors = self.checkpoint.tensors().values();
+        let found = tensors.clone().find(|info| info.stored_name == name);
+        found.ok_or_else(|| {
+            let mut names: Vec<&str> = self.checkpoint.names().collect();
+            names.extend(tensors.map(|info| info.stored_name.as_str()));
+            names.sort_unstable();
+            names.dedup();
+            ExplainError::NoTensor {
+                name: name.to_owned(),
+                nearest: nearest(name, names.into_iter()),
+            }
+        })
+    }
+
+    /// The checkpoint's tensor of a part, if it has the shape that the part expects.
+    fn part_info(&self, part: &Part, tensor: &str) -> Result<&TensorInfo, ExplainError> {
+        let info = self.info(tensor)?;
+        let shape = part.stored.shape.as_fixed();
+        self.check_shape(info, shape.as_deref())?;
+        Ok(info)
+    }
+
+    fn check_shape(
+        &self,
+        info: &TensorInfo,
+        expected: Option<&[usize]>,
+    ) -> Result<(), ExplainError> {
+        match expected {
+            Some(expected) if expected != info.shape.as_slice() => Err(ExplainError::Shape {
+                file: self.checkpoint.path_of(info).display().to_string(),
+                tensor: info.name.clone(),
+                expected: expected.to_vec(),
+                found: info.shape.clone(),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -438,7 +476,12 @@ impl<'a> Explainer<'a> {
     }
 
     /// What becomes of a plan weight's row: its packed bytes at some columns, and the steps.
-    fn used(&self, hit: &Hit, columns: &[usize]) -> Result<UseStory, ExplainError> {
+    fn used(
+        &self,
+        hit: &Hit,
+        columns: &[usize],
+        product: Option<NodeId>,
+    ) -> Result<UseStory, ExplainError> {
         let weight = self.plan.weight(hit.weight);
         let (part, _) = self.part_of(hit.weight, hit.row);
         let of = &weight.parts[part];
@@ -480,19 +523,25 @@ impl<'a> Explainer<'a> {
             partner: segment.and_then(|at| places::partner(&weight.segments[at], hit.row)),
             packed_bytes: layout.bytes(),
             packed: packed.collect(),
-            steps: self.steps_of(hit, segment),
+            steps: self.steps_of(hit, segment, product),
         })
     }
 
-    fn steps_of(&self, hit: &Hit, segment: Option<usize>) -> Vec<StepStory> {
+    /// The steps that read a row; if a product was asked about, those that were made from it.
+    fn steps_of(
+        &self,
+        hit: &Hit,
+        segment: Option<usize>,
+        product: Option<NodeId>,
+    ) -> Vec<StepStory> {
         let mut stories = Vec::new();
         for (number, step) in self.plan.steps.iter().enumerate() {
             let matmul = match &step.kernel {
                 Kernel::Matmul(matmul) if matmul.weight == hit.weight => Some(matmul),
                 _ => None,
             };
-            let read = |view: &gabion_plan::View| view.source == Source::Weight(hit.weight);
-            if matmul.is_none() && !step.reads.iter().any(read) {
+            let asked = product.is_none_or(|product| self.is_of(number, product));
+            if !asked || !self.step_reads(number, hit.weight) {
                 continue;
             }
             let output = matmul.zip(segment).and_then(|(m, at)| m.outputs.get(at));
@@ -517,7 +566,7 @@ impl<'a> Explainer<'a> {
 
     /// The source nodes of a part's tensor: the weight, what only loading computes from it, and who
     /// reads that.
-    fn origins_of(&self, part: &gabion_plan::Part) -> Origins {
+    fn origins_of(&self, part: &Part) -> Origins {
         let PartSource::Checkpoint(name) = &part.source else {
             return Origins::NONE;
         };

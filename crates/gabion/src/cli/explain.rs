@@ -57,7 +57,8 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
             files = ModelFiles::open(path)?;
             files.checkpoint()
         }
-        (None, weights) if !weights.is_empty() => {
+        // What became of a node is told without its numbers.
+        (None, weights) if !weights.is_empty() || args.node.is_some() => {
             opened = Checkpoint::open_files(weights)?;
             &opened
         }

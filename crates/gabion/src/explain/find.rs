@@ -2,18 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use gabion_checkpoint::TensorInfo;
 use gabion_ir::{Graph, NodeId, Op, Origins, Value};
 use gabion_lower::recipe::{PartRecipe, is_weight_only, parts_of, transposed_parts_of};
-use gabion_plan::{Layout, PartSource, WeightId};
+use gabion_plan::{Kernel, Layout, Part, PartSource, Source, WeightId};
 use gabion_tensor::BinaryFn;
 
-use super::{ExplainError, Explainer};
+use super::{ExplainError, Explainer, places};
 
-/// A row of a plan's weight.
+/// A row of a plan's weight, and the column of it that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hit {
     pub(super) weight: WeightId,
     pub(super) row: usize,
+    pub(super) column: usize,
+}
+
+/// An element of a stored tensor, counted in the graph's order of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) tensor: String,
+    pub(super) flat: usize,
+    /// It is the first of a stored row, all of which was asked for.
+    pub(super) whole_row: bool,
 }
 
 /// What was found.
@@ -21,31 +32,42 @@ pub(super) struct Found {
     pub(super) matched: String,
     pub(super) others: Vec<String>,
     pub(super) hits: Vec<Hit>,
-    /// The source nodes that the name stands for.
-    pub(super) origins: Origins,
+    /// What is shown of the checkpoint; none for a constant of the graph.
+    pub(super) stored: Option<Element>,
+    /// The product that was asked about, or none: of a stored element every use is told.
+    pub(super) product: Option<NodeId>,
 }
 
-/// A row of a stored tensor after a recipe.
-struct SourceRow {
-    product: Option<NodeId>,
-    tensor: String,
+/// A row of a product's weight: of one of the parts that the weight is made of.
+struct ProductRow {
+    product: NodeId,
+    parts: Vec<Part>,
+    part: usize,
+    /// Counted after the part's recipe, before its cut.
     row: usize,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) row: usize,
+    pub(super) col: Option<usize>,
+}
+
 impl Explainer<'_> {
-    pub(super) fn find(&self, name: &str, row: usize) -> Result<Found, ExplainError> {
+    pub(super) fn find(&self, name: &str, asked: Asked) -> Result<Found, ExplainError> {
         let bare = name.strip_prefix('%');
         if let Some(value) = self.value_of(bare.unwrap_or(name)) {
-            return self.find_value(value, row);
+            return self.find_value(value, asked);
         }
         if bare.is_none() {
             if let Some(at) = self.plan.weights.iter().position(|w| w.name == name) {
-                return self.find_plan_weight(WeightId(at as u32), row);
+                return self.find_plan_weight(WeightId(at as u32), asked);
             }
             if self.checkpoint.info(name).is_some() {
-                return self.find_tensor(name, row);
+                return self.find_tensor(name, asked);
             }
-            if let Some(found) = self.find_module(name, row)? {
+            if let Some(found) = self.find_module(name, asked)? {
                 return Ok(found);
             }
         }
@@ -105,52 +127,265 @@ impl Explainer<'_> {
         })
     }
 
-    fn find_plan_weight(&self, id: WeightId, row: usize) -> Result<Found, ExplainError> {
+    fn find_plan_weight(&self, id: WeightId, asked: Asked) -> Result<Found, ExplainError> {
         let weight = self.plan.weight(id);
-        let matched = format!("plan weight `{}`: {}", weight.name, weight.ty);
-        check_row(&matched, row, weight.rows())?;
+        let mut matched = format!("plan weight `{}`: {}", weight.name, weight.ty);
+        check("row", &matched, asked.row, weight.rows())?;
+        let column = asked.col.unwrap_or(0);
+        let columns = weight.row_elements();
+        check("column", &matched, column, columns)?;
+        let (part, part_row) = self.part_of(id, asked.row);
+        let part = &weight.parts[part];
+        let row = part.rows.start + part_row;
+        let stored = self.element(&mut matched, part, row, asked, columns)?;
+        // A plan's weight may have a tensor's name and other rows than it.
+        let same = |info: &&TensorInfo| {
+            let at = asked.row * places::columns(info) + column;
+            let ours = stored
+                .as_ref()
+                .is_some_and(|it| it.tensor == info.name && it.flat == at);
+            ours && places::columns(info) == columns
+        };
+        let named = self.checkpoint.info(&weight.name);
+        let others = named.filter(|info| !same(info)).map(tensor_words);
         Ok(Found {
             matched,
-            others: Vec::new(),
-            hits: vec![Hit { weight: id, row }],
-            origins: Origins::NONE,
+            others: others.into_iter().collect(),
+            hits: vec![Hit {
+                weight: id,
+                row: asked.row,
+                column,
+            }],
+            stored,
+            product: None,
         })
     }
 
-    fn find_tensor(&self, name: &str, row: usize) -> Result<Found, ExplainError> {
-        let info = self.info(name)?;
-        let matched = format!("tensor `{name}`: {}{:?}", info.stored, info.shape);
-        check_row(&matched, row, info.shape.first().copied().unwrap_or(1))?;
-        let source = SourceRow {
-            product: None,
-            tensor: name.to_owned(),
-            row,
+    /// The stored element that is shown of row `row` after a part's recipe. Says so in `matched` if
+    /// the row is no row of the file.
+    fn element(
+        &self,
+        matched: &mut String,
+        part: &Part,
+        row: usize,
+        asked: Asked,
+        columns: usize,
+    ) -> Result<Option<Element>, ExplainError> {
+        let PartSource::Checkpoint(tensor) = &part.source else {
+            return Ok(None);
         };
-        Ok(self.found(matched, Vec::new(), &source))
+        let info = self.part_info(part, tensor)?;
+        let place = |column| places::before_recipe(part, row, column);
+        let Some(flat) = place(asked.col.unwrap_or(0)) else {
+            return Err(not_followed(
+                matched,
+                row,
+                "its recipe is none that is followed",
+            ));
+        };
+        let stored_columns = places::columns(info);
+        let is_row = columns == stored_columns
+            && flat.is_multiple_of(columns)
+            && (0..columns).all(|column| place(column) == Some(flat + column));
+        if asked.col.is_none() && !is_row {
+            matched.push_str(
+                "; its elements are no row of the file: its first one is shown, --col has others",
+            );
+        }
+        Ok(Some(Element {
+            tensor: tensor.clone(),
+            flat,
+            whole_row: asked.col.is_none() && is_row,
+        }))
     }
 
-    fn found(&self, matched: String, others: Vec<String>, source: &SourceRow) -> Found {
+    fn find_tensor(&self, name: &str, asked: Asked) -> Result<Found, ExplainError> {
+        let info = self.info(name)?;
+        self.find_stored(tensor_words(info), &info.name, asked)
+    }
+
+    /// Every plan weight's row that a stored row, or one element of it, is loaded into.
+    fn find_stored(
+        &self,
+        matched: String,
+        tensor: &str,
+        asked: Asked,
+    ) -> Result<Found, ExplainError> {
+        let info = self.info(tensor)?;
+        let columns = places::columns(info);
+        check(
+            "row",
+            &matched,
+            asked.row,
+            info.shape.first().copied().unwrap_or(1),
+        )?;
+        check("column", &matched, asked.col.unwrap_or(0), columns)?;
+        let first = asked.row * columns;
+        let flats = match asked.col {
+            Some(col) => first + col..first + col + 1,
+            None => first..first + columns,
+        };
         let mut hits = Vec::new();
-        for (at, weight) in self.plan.weights.iter().enumerate() {
-            let mut first = 0;
-            for part in &weight.parts {
-                let ours =
-                    matches!(&part.source, PartSource::Checkpoint(it) if *it == source.tensor);
-                if ours && part.rows.contains(&source.row) {
-                    let id = WeightId(at as u32);
-                    let row = first + source.row - part.rows.start;
-                    hits.push((weight.layout == Layout::Dense, Hit { weight: id, row }));
-                }
-                first += part.rows.len();
+        for (id, first_row, part) in self.parts_with(tensor) {
+            self.part_info(part, tensor)?;
+            let mut rows = Vec::new();
+            for flat in flats.clone() {
+                let after = places::after_recipe(part, flat);
+                let (row, column) = after.ok_or_else(|| {
+                    not_followed(&matched, asked.row, "its recipe is none that is followed")
+                })?;
+                rows.push((part.rows.contains(&row).then_some(row), column));
+            }
+            let Some(&(row, column)) = rows.first() else {
+                continue;
+            };
+            if rows.iter().any(|(other, _)| *other != row) {
+                let name = &self.plan.weight(id).name;
+                let why = format!(
+                    "its elements are in several rows of plan weight `{name}`: ask for one of them with --col"
+                );
+                return Err(not_followed(&matched, asked.row, &why));
+            }
+            if let Some(row) = row {
+                let row = first_row + row - part.rows.start;
+                let weight = id;
+                hits.push(Hit {
+                    weight,
+                    row,
+                    column,
+                });
             }
         }
-        hits.sort_by_key(|(dense, _)| *dense);
-        Found {
+        hits.sort_by_key(|hit| self.plan.weight(hit.weight).layout == Layout::Dense);
+        Ok(Found {
             matched,
-            others,
-            hits: hits.into_iter().map(|(_, hit)| hit).collect(),
-            origins: source.product.map(Origins::from).unwrap_or_default(),
+            others: Vec::new(),
+            hits,
+            stored: Some(Element {
+                tensor: tensor.to_owned(),
+                flat: flats.start,
+                whole_row: asked.col.is_none(),
+            }),
+            product: None,
+        })
+    }
+
+    /// The parts of plan weights that a tensor is loaded into, with the plan weight and the part's
+    /// first row in it.
+    pub(super) fn parts_with<'s>(
+        &'s self,
+        tensor: &'s str,
+    ) -> impl Iterator<Item = (WeightId, usize, &'s Part)> + 's {
+        let weights = self.plan.weights.iter().enumerate();
+        weights.flat_map(move |(at, weight)| {
+            let mut first = 0;
+            weight.parts.iter().filter_map(move |part| {
+                let place = (WeightId(at as u32), first, part);
+                first += part.rows.len();
+                let ours = matches!(&part.source, PartSource::Checkpoint(it) if it == tensor);
+                ours.then_some(place)
+            })
+        })
+    }
+
+    /// The plan weights' rows that are exactly a product's row, in weights that steps made from the
+    /// product read.
+    fn find_product(
+        &self,
+        mut matched: String,
+        at: &ProductRow,
+        asked: Asked,
+    ) -> Result<Found, ExplainError> {
+        let part = &at.parts[at.part];
+        let PartSource::Checkpoint(tensor) = &part.source else {
+            return Err(not_followed(
+                &matched,
+                asked.row,
+                "it is a row of a constant",
+            ));
+        };
+        let follow = |part: &Part, row| places::row_elements(part, row);
+        let Some(row) = follow(part, at.row) else {
+            return Err(not_followed(
+                &matched,
+                asked.row,
+                "its recipe is none that is followed",
+            ));
+        };
+        check("column", &matched, asked.col.unwrap_or(0), row.len())?;
+        let same = |other: &Part, other_row: usize| {
+            other.source == part.source
+                && places::same_values(other, part)
+                && follow(other, other_row).as_ref() == Some(&row)
+        };
+        let mut hits: Vec<Hit> = Vec::new();
+        let mut elsewhere = false;
+        for (id, first_row, loaded) in self.parts_with(tensor) {
+            self.part_info(loaded, tensor)?;
+            let Some((after, _)) = row.first().and_then(|f| places::after_recipe(loaded, *f))
+            else {
+                continue;
+            };
+            if !loaded.rows.contains(&after) || !self.reads(at.product, id) {
+                continue;
+            }
+            if same(loaded, after) {
+                hits.push(Hit {
+                    weight: id,
+                    row: first_row + after - loaded.rows.start,
+                    column: asked.col.unwrap_or(0),
+                });
+            } else {
+                elsewhere = true;
+            }
         }
+        let again = at.parts.iter().filter(|it| {
+            let after = row.first().and_then(|f| places::after_recipe(it, *f));
+            after.is_some_and(|(row, _)| it.rows.contains(&row) && same(it, row))
+        });
+        let twice = again.count() > 1;
+        let in_one = hits.windows(2).any(|pair| pair[0].weight == pair[1].weight);
+        if !hits.is_empty() && (twice || in_one) {
+            let why = format!(
+                "it is a row of tensor `{tensor}` that the product has more than once, and which of them a loaded row is, is not followed: ask for the tensor"
+            );
+            return Err(not_followed(&matched, asked.row, &why));
+        }
+        if hits.is_empty() && elsewhere {
+            let why = format!(
+                "the plan has tensor `{tensor}` in another form than the product: ask for the tensor"
+            );
+            return Err(not_followed(&matched, asked.row, &why));
+        }
+        let stored = self.element(&mut matched, part, at.row, asked, row.len())?;
+        hits.sort_by_key(|hit| self.plan.weight(hit.weight).layout == Layout::Dense);
+        Ok(Found {
+            matched,
+            others: Vec::new(),
+            hits,
+            stored,
+            product: Some(at.product),
+        })
+    }
+
+    /// A step that was made from the node reads the weight.
+    fn reads(&self, node: NodeId, weight: WeightId) -> bool {
+        (0..self.plan.steps.len())
+            .any(|step| self.is_of(step, node) && self.step_reads(step, weight))
+    }
+
+    pub(super) fn is_of(&self, step: usize, node: NodeId) -> bool {
+        self.lowered
+            .origins
+            .step(step)
+            .contains(node.index() as u32)
+    }
+
+    pub(super) fn step_reads(&self, step: usize, weight: WeightId) -> bool {
+        let step = &self.plan.steps[step];
+        let read = |view: &gabion_plan::View| view.source == Source::Weight(weight);
+        matches!(&step.kernel, Kernel::Matmul(matmul) if matmul.weight == weight)
+            || step.reads.iter().any(read)
     }
 
     fn shown(&self, value: Value) -> String {
@@ -166,26 +401,26 @@ impl Explainer<'_> {
         format!("%{name} = {}: {ty}{inside}", node.op.name())
     }
 
-    fn find_value(&self, value: Value, row: usize) -> Result<Found, ExplainError> {
+    fn find_value(&self, value: Value, asked: Asked) -> Result<Found, ExplainError> {
         let matched = format!("value {}", self.shown(value));
         if let Op::Weight(weight) = self.source.op(value.node) {
-            let rows = self.source.value_type(value).shape.first();
-            let rows = rows.and_then(|d| d.as_fixed()).unwrap_or(1) as usize;
-            check_row(&matched, row, rows)?;
-            let source = SourceRow {
-                product: None,
-                tensor: weight.name.to_string(),
-                row,
-            };
-            return Ok(self.found(matched, Vec::new(), &source));
+            let shape = &self.source.value_type(value).shape;
+            let shape = shape.as_fixed();
+            self.check_shape(self.info(&weight.name)?, shape.as_deref())?;
+            return self.find_stored(matched, &weight.name, asked);
         }
         let last = self.source.value_type(value).shape.last();
         let Some(size) = last.and_then(|d| d.as_fixed()) else {
             return Err(self.no_product(value, &matched));
         };
-        check_row(&matched, row, size as usize)?;
-        match self.product_row(value, row) {
-            Some(source) => Ok(self.found(matched, Vec::new(), &source)),
+        check("row", &matched, asked.row, size as usize)?;
+        match self.product_row(value, asked.row) {
+            Some(Some(row)) => self.find_product(matched, &row, asked),
+            Some(None) => Err(not_followed(
+                &matched,
+                asked.row,
+                "what is done to the product's weight is none that is followed",
+            )),
             None => Err(self.no_product(value, &matched)),
         }
     }
@@ -223,7 +458,8 @@ impl Explainer<'_> {
 
     /// The weight's row that element `row` of a value's last axis is a product with, looked for
     /// through what keeps the last axis: a bias, an activation, a cast, cuts and splits of that axis.
-    fn product_row(&self, value: Value, row: usize) -> Option<SourceRow> {
+    /// None for what is no product, and none inside for a product whose weight is not followed.
+    fn product_row(&self, value: Value, row: usize) -> Option<Option<ProductRow>> {
         let graph = &self.source;
         let operands = graph.operands(value.node);
         match graph.op(value.node) {
@@ -232,23 +468,29 @@ impl Explainer<'_> {
                 if !is_weight_only(graph, weight) {
                     return None;
                 }
+                if graph.value_type(weight).shape.rank() != 2 {
+                    return Some(None);
+                }
                 let parts = if matmul.transpose_b {
                     parts_of(graph, weight)
                 } else {
                     transposed_parts_of(graph, weight)
                 };
-                self.row_of(value.node, &parts?, row)
+                Some(parts.and_then(|parts| self.row_of(value.node, &parts, row)))
             }
             Op::StackedMatmul(stack) => {
                 let segment = stack.segments.get(value.result as usize)?;
                 if segment.halves.is_some() {
-                    return None;
+                    return Some(None);
                 }
                 let mut parts = Vec::new();
                 for &operand in &operands[stack.first_part()..stack.first_extra()] {
-                    parts.extend(parts_of(graph, operand)?);
+                    let Some(more) = parts_of(graph, operand) else {
+                        return Some(None);
+                    };
+                    parts.extend(more);
                 }
-                self.row_of(value.node, &parts, segment.rows[0] + row)
+                Some(self.row_of(value.node, &parts, segment.rows[0] + row))
             }
             Op::Unary(_) | Op::Cast(_) | Op::Clamp(_) => self.product_row(operands[0], row),
             Op::Binary(binary) => {
@@ -282,26 +524,30 @@ impl Explainer<'_> {
         }
     }
 
-    fn row_of(&self, product: NodeId, parts: &[PartRecipe], row: usize) -> Option<SourceRow> {
+    fn row_of(&self, product: NodeId, recipes: &[PartRecipe], row: usize) -> Option<ProductRow> {
+        let parts: Option<Vec<Part>> = recipes
+            .iter()
+            .map(|recipe| places::part(&self.source, recipe))
+            .collect();
+        let parts = parts?;
         let mut first = 0;
-        for part in parts {
-            if row < first + part.n_rows {
-                let Op::Weight(weight) = self.source.op(part.source.node) else {
-                    return None;
-                };
-                return Some(SourceRow {
-                    product: Some(product),
-                    tensor: weight.name.to_string(),
-                    row: part.rows.map_or(0, |rows| rows.0) + row - first,
+        for (at, part) in parts.iter().enumerate() {
+            if row < first + part.rows.len() {
+                let row = part.rows.start + row - first;
+                return Some(ProductRow {
+                    product,
+                    parts,
+                    part: at,
+                    row,
                 });
             }
-            first += part.n_rows;
+            first += part.rows.len();
         }
         None
     }
 
     /// A module by its path, or by the end of it with gaps: `layers.3.qkv`.
-    fn find_module(&self, name: &str, row: usize) -> Result<Option<Found>, ExplainError> {
+    fn find_module(&self, name: &str, asked: Asked) -> Result<Option<Found>, ExplainError> {
         let scopes = self.scopes();
         let scope = if scopes.contains(name) {
             name.to_owned()
@@ -339,7 +585,7 @@ impl Explainer<'_> {
             let value = Value::new(last.unwrap_or(order[0]), 0);
             return Err(self.no_product(value, &format!("module `{scope}`")));
         };
-        let mut found = self.find_value(Value::new(first, 0), row)?;
+        let mut found = self.find_value(Value::new(first, 0), asked)?;
         found.matched = format!("module `{scope}`, its product {}", found.matched);
         let others = products[1..].iter();
         found.others = others.map(|id| self.shown(Value::new(*id, 0))).collect();
@@ -366,16 +612,28 @@ impl Explainer<'_> {
 /// How many sources of a value are listed.
 const MOST_SHOWN: usize = 8;
 
-fn check_row(what: &str, row: usize, rows: usize) -> Result<(), ExplainError> {
-    if row < rows {
+fn check(axis: &'static str, what: &str, asked: usize, size: usize) -> Result<(), ExplainError> {
+    if asked < size {
         return Ok(());
     }
     Err(ExplainError::Range {
         what: what.to_owned(),
-        axis: "row",
-        asked: row,
-        size: rows,
+        axis,
+        asked,
+        size,
     })
+}
+
+fn tensor_words(info: &TensorInfo) -> String {
+    format!("tensor `{}`: {}{:?}", info.name, info.stored, info.shape)
+}
+
+fn not_followed(what: &str, row: usize, why: &str) -> ExplainError {
+    ExplainError::NotFollowed {
+        what: what.to_owned(),
+        row,
+        why: why.to_owned(),
+    }
 }
 
 fn is_product(graph: &Graph, id: NodeId) -> bool {
@@ -411,7 +669,7 @@ fn ends_like(scope: &str, name: &str) -> bool {
 
 /// Up to three names that resemble `name`, nearest first: as a whole, or else in their last words and
 /// then in how many of the others they have.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> Vec<String> {
+pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> Vec<String> {
     let whole = nearest_whole(name, names.clone());
     if !whole.is_empty() {
         return whole;

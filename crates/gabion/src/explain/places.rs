@@ -2,8 +2,11 @@
 //! bytes say; words for what a plan does.
 
 use gabion_checkpoint::TensorInfo;
+use gabion_ir::{Graph, Op};
+use gabion_lower::recipe::PartRecipe;
 use gabion_plan::{
-    Arrangement, Epilogue, NormKind, NormSpec, Part, SegmentOutput, Transform, WeightSegment,
+    Arrangement, Epilogue, NormKind, NormSpec, Part, PartSource, SegmentOutput, Transform,
+    WeightSegment,
 };
 use gabion_tensor::{BlockFormat, DType, f16};
 
@@ -34,7 +37,8 @@ fn shapes(part: &Part) -> Option<Vec<Vec<usize>>> {
         let mut shape = shapes.last()?.clone();
         match transform {
             Transform::Cast { .. } | Transform::Clamp { .. } => {}
-            Transform::Transpose => shape.reverse(),
+            Transform::Transpose if shape.len() == 2 => shape.reverse(),
+            Transform::Transpose => return None,
             Transform::Reshape { shape: to } => shape.clone_from(to),
         }
         shapes.push(shape);
@@ -67,6 +71,66 @@ pub(super) fn after_recipe(part: &Part, flat: usize) -> Option<(usize, usize)> {
     let columns: usize = shapes.last()?.iter().skip(1).product();
     let columns = columns.max(1);
     Some((flat / columns, flat % columns))
+}
+
+/// A recipe of the graph in the words of a plan; none for what a plan has no word for, and for a
+/// constant.
+pub(super) fn part(graph: &Graph, recipe: &PartRecipe) -> Option<Part> {
+    let Op::Weight(weight) = graph.op(recipe.source.node) else {
+        return None;
+    };
+    let mut transforms = Vec::new();
+    for op in &recipe.ops {
+        transforms.push(match op {
+            Op::Cast(cast) => Transform::Cast { dtype: cast.dtype },
+            Op::Dequantize(decode) => Transform::Cast {
+                dtype: decode.dtype,
+            },
+            Op::Clamp(clamp) => Transform::Clamp {
+                min: clamp.min.map(|m| m.get()),
+                max: clamp.max.map(|m| m.get()),
+            },
+            Op::Transpose(t) if matches!(t.perm.as_slice(), [1 | -1, 0 | -2]) => {
+                Transform::Transpose
+            }
+            Op::Reshape(reshape) => {
+                let sizes = reshape.shape.iter();
+                let sizes = sizes.map(|d| d.as_fixed().and_then(|n| usize::try_from(n).ok()));
+                Transform::Reshape {
+                    shape: sizes.collect::<Option<_>>()?,
+                }
+            }
+            _ => return None,
+        });
+    }
+    let start = recipe.rows.map_or(0, |rows| rows.0);
+    Some(Part {
+        source: PartSource::Checkpoint(weight.name.to_string()),
+        stored: graph.value_type(recipe.source).clone(),
+        recipe: transforms,
+        rows: start..start + recipe.n_rows,
+    })
+}
+
+/// The stored elements that row `row` after the recipe has, in order.
+pub(super) fn row_elements(part: &Part, row: usize) -> Option<Vec<usize>> {
+    let shapes = shapes(part)?;
+    let columns: usize = shapes.last()?.iter().skip(1).product();
+    let elements = (0..columns).map(|column| before_recipe(part, row, column));
+    elements.collect()
+}
+
+/// Two recipes make the same of a stored number, wherever they put it. Casts to f32 change none.
+pub(super) fn same_values(a: &Part, b: &Part) -> bool {
+    let changes = |part: &Part| -> Vec<Transform> {
+        let kept = part.recipe.iter().filter(|transform| match transform {
+            Transform::Cast { dtype } => *dtype != DType::F32,
+            Transform::Clamp { .. } => true,
+            Transform::Transpose | Transform::Reshape { .. } => false,
+        });
+        kept.cloned().collect()
+    };
+    changes(a) == changes(b)
 }
 
 /// A stored value after the recipe's limits. Conversions to narrower dtypes are made too.

@@ -77,9 +77,280 @@ fn a_graph_with_weights_is_explained() {
     let after = told["after"].as_array().unwrap();
     assert_eq!(after.last().unwrap()["pass"], "stack_weights");
     ask(&["--node", "%z"]).refused(&["there is no node `%z`", "0..3"]);
-    let alone = words!["explain", "g.gir", "--node", "%y"];
+    let alone = words!["explain", "g.gir", "--value", "%y", "--row", "0"];
     gabion(folder.path(), alone).refused(&["--weights FILE"]);
+    let node = words!["--json", "explain", "g.gir", "--node", "0"];
+    assert_eq!(gabion(folder.path(), node).json()["op"], "input");
     gabion(folder.path(), words!["explain", "g.gir"]).misused(&["--value"]);
+}
+
+/// Tensors with a number of its own in each element, and questions about graphs that use them.
+struct Small(tempfile::TempDir);
+
+/// Element `[row, col]` of the tensor: a number that no other has.
+fn number(tensor: &str, columns: usize, row: usize, col: usize) -> f64 {
+    let first = match tensor {
+        "w" => 1000,
+        "v" => 2000,
+        _ => 3000,
+    };
+    (first + row * columns + col) as f64
+}
+
+impl Small {
+    fn new() -> Self {
+        let small = Self(tempfile::tempdir().unwrap());
+        small.write(
+            "w.safetensors",
+            &[("w", [8, 4]), ("v", [8, 4]), ("sq", [6, 6])],
+        );
+        small.write(
+            "other.safetensors",
+            &[("w", [8, 5]), ("v", [8, 4]), ("sq", [6, 6])],
+        );
+        small
+    }
+
+    fn write(&self, file: &str, tensors: &[(&str, [usize; 2])]) {
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        for (name, [rows, columns]) in tensors {
+            let start = data.len();
+            for at in 0..rows * columns {
+                let value = number(name, *columns, at / columns, at % columns) as f32;
+                data.extend(value.to_le_bytes());
+            }
+            let entry = serde_json::json!({"dtype": "F32", "shape": [rows, columns], "data_offsets": [start, data.len()]});
+            header.insert((*name).to_owned(), entry);
+        }
+        let header = serde_json::to_vec(&header).unwrap();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header);
+        bytes.extend(data);
+        fs::write(self.0.path().join(file), bytes).unwrap();
+    }
+
+    fn ask(&self, graph: &str, weights: &str, more: &[String]) -> super::Ran {
+        fs::write(self.0.path().join("g.gir"), graph).unwrap();
+        let mut ask = words!["--json", "explain", "g.gir", "--weights", weights].to_vec();
+        ask.extend(more.iter().map(Into::into));
+        gabion(self.0.path(), ask)
+    }
+
+    fn element(&self, graph: &str, name: &str, row: usize, col: usize) -> Value {
+        let more = [
+            format!("--value={name}"),
+            format!("--row={row}"),
+            format!("--col={col}"),
+        ];
+        self.ask(graph, "w.safetensors", &more).json()
+    }
+
+    fn refused(&self, graph: &str, name: &str, row: usize, said: &[&str]) {
+        let more = [format!("--value={name}"), format!("--row={row}")];
+        self.ask(graph, "w.safetensors", &more).refused(said);
+    }
+}
+
+/// What is told is element `[row, col]` of the tensor, and nothing else is.
+fn is_element(told: &Value, tensor: &str, columns: usize, [row, col]: [usize; 2]) {
+    let value = number(tensor, columns, row, col);
+    let stored = &told["stored"];
+    assert_eq!(stored["tensor"], tensor, "{told}");
+    assert_eq!(
+        (&stored["row"], &stored["column"]),
+        (&row.into(), &col.into()),
+        "{told}"
+    );
+    assert_eq!(stored["value"], value, "{told}");
+    let uses = told["uses"].as_array().unwrap();
+    assert!(!uses.is_empty(), "{told}");
+    assert!(uses.iter().all(|used| used["value"] == value), "{told}");
+}
+
+/// Each use's plan row, its column there, and the results of the steps that read it.
+fn places(told: &Value) -> Vec<(u64, u64, String)> {
+    let uses = told["uses"].as_array().unwrap().iter();
+    let place = uses.map(|used| {
+        let steps = used["steps"].as_array().unwrap().iter();
+        let results: Vec<&str> = steps.filter_map(|step| step["result"].as_str()).collect();
+        let column = used["packed"][0]["column"].as_u64().unwrap();
+        (used["row"].as_u64().unwrap(), column, results.join(" "))
+    });
+    place.collect()
+}
+
+const TWO_WAYS: &str = "graph @g(%x: f32[n, 6]) -> (f32[n, 6], f32[n, 6]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %y = matmul %x, %w
+  %z = matmul %x, %w {transpose_b = true}
+  return %y, %z
+}
+";
+
+#[test]
+fn a_tensor_used_plain_and_transposed_is_told_apart() {
+    let small = Small::new();
+    for (row, col) in [(5, 1), (1, 5), (0, 3), (2, 2)] {
+        let (r, c) = (row as u64, col as u64);
+        // x.w has column `row` of the tensor for its row; x.wT has row `row`.
+        let y = small.element(TWO_WAYS, "y", row, col);
+        is_element(&y, "sq", 6, [col, row]);
+        assert_eq!(places(&y), [(r, c, "%y".to_owned())]);
+        let z = small.element(TWO_WAYS, "z", row, col);
+        is_element(&z, "sq", 6, [row, col]);
+        assert_eq!(places(&z), [(6 + r, c, "%z".to_owned())]);
+        let told = small.element(TWO_WAYS, "%w", row, col);
+        is_element(&told, "sq", 6, [row, col]);
+        let both = [(c, r, "%y".to_owned()), (6 + r, c, "%z".to_owned())];
+        assert_eq!(places(&told), both);
+    }
+    // The plan's weight has the tensor's name: the answer says which was taken.
+    let told = small.element(TWO_WAYS, "sq", 5, 1);
+    is_element(&told, "sq", 6, [1, 5]);
+    assert_eq!(told["others"][0], "tensor `sq`: F32[6, 6]");
+    // A stored row is a column of the transposed use.
+    small.refused(TWO_WAYS, "%w", 3, &["row 3 is not followed", "--col"]);
+    let byte = [
+        "--weight=sq".to_owned(),
+        format!("--byte={}", 4 * (5 * 6 + 1)),
+    ];
+    let told = small.ask(TWO_WAYS, "w.safetensors", &byte).json();
+    is_element(&told, "sq", 6, [5, 1]);
+    assert_eq!(told["uses"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_gather_of_the_same_tensor_is_no_use_of_a_product() {
+    let small = Small::new();
+    let graph = "graph @g(%x: f32[n, 6], %i: i32[m]) -> (f32[n, 6], f32[m, 6]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %y = matmul %x, %w
+  %z = gather %w, %i {axis = 0}
+  return %y, %z
+}
+";
+    let told = small.element(graph, "y", 5, 1);
+    is_element(&told, "sq", 6, [1, 5]);
+    assert_eq!(places(&told), [(5, 1, "%y".to_owned())]);
+    let told = small.element(graph, "%w", 5, 1);
+    is_element(&told, "sq", 6, [5, 1]);
+    let both = [(1, 5, "%y".to_owned()), (5, 1, "%z".to_owned())];
+    assert_eq!(places(&told), both);
+}
+
+#[test]
+fn a_reshaped_weight_is_followed_by_its_elements() {
+    let small = Small::new();
+    let graph = "graph @g(%x: f32[n, 8]) -> (f32[n, 4]) {
+  %w = weight {name = \"w\"} : f32[8, 4]
+  %s = reshape %w {shape = [4, 8]}
+  %y = matmul %x, %s {transpose_b = true}
+  return %y
+}
+";
+    for (row, col) in [(0, 0), (3, 1), (7, 3), (6, 2)] {
+        let at = 4 * row + col;
+        let place = [((at / 8) as u64, (at % 8) as u64, "%y".to_owned())];
+        let told = small.element(graph, "%w", row, col);
+        is_element(&told, "w", 4, [row, col]);
+        assert_eq!(places(&told), place);
+        let told = small.element(graph, "y", at / 8, at % 8);
+        is_element(&told, "w", 4, [row, col]);
+        assert_eq!(places(&told), place);
+    }
+    let more = ["--value=%w".to_owned(), "--row=7".to_owned()];
+    let told = small.ask(graph, "w.safetensors", &more).json();
+    is_element(&told, "w", 4, [7, 0]);
+    assert_eq!(places(&told), [(3, 4, "%y".to_owned())]);
+}
+
+#[test]
+fn rows_that_a_product_has_twice_or_never_are_not_guessed() {
+    let small = Small::new();
+    let graph = "graph @g(%x: f32[n, 4]) -> (f32[n, 10]) {
+  %w = weight {name = \"w\"} : f32[8, 4]
+  %v = weight {name = \"v\"} : f32[8, 4]
+  %c = concat %w, %v, %w {axis = 0}
+  %y = matmul %x, %c {transpose_b = true}
+  %a, %d = split %y {axis = -1, sizes = [10, 14]}
+  return %a
+}
+";
+    for row in [0, 7, 16, 23] {
+        small.refused(graph, "y", row, &["`w`", "more than once"]);
+    }
+    for row in [10, 15] {
+        small.refused(graph, "y", row, &["is never loaded"]);
+    }
+    for (row, col) in [(8, 0), (9, 3)] {
+        let told = small.element(graph, "y", row, col);
+        is_element(&told, "v", 4, [row - 8, col]);
+        assert_eq!(places(&told), [(row as u64, col as u64, "%a".to_owned())]);
+    }
+    let told = small.element(graph, "w", 2, 1);
+    is_element(&told, "w", 4, [2, 1]);
+    assert_eq!(places(&told), [(2, 1, "%a".to_owned())]);
+}
+
+#[test]
+fn products_of_one_tensor_have_rows_of_their_own() {
+    let small = Small::new();
+    // One activation, so both are one stack; of `y` only two rows are needed, and `z` is clipped.
+    let graph = "graph @g(%x: f32[n, 6]) -> (f32[n, 2], f32[n, 6]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %k = clamp %w {min = 1.0}
+  %y = matmul %x, %w {transpose_b = true}
+  %z = matmul %x, %k {transpose_b = true}
+  %a, %b = split %y {axis = -1, sizes = [2, 4]}
+  return %a, %z
+}
+";
+    let y = small.element(graph, "y", 1, 4);
+    is_element(&y, "sq", 6, [1, 4]);
+    assert_eq!(places(&y), [(1, 4, "%a".to_owned())]);
+    let z = small.element(graph, "z", 1, 4);
+    is_element(&z, "sq", 6, [1, 4]);
+    assert_eq!(places(&z), [(3, 4, "%z".to_owned())]);
+    small.refused(graph, "y", 3, &["row 3 is not followed"]);
+    // Two activations: a row that only the other product needs is not this one's.
+    let graph = "graph @g(%x: f32[n, 6], %u: f32[m, 6]) -> (f32[n, 2], f32[m, 3]) {
+  %w = weight {name = \"sq\"} : f32[6, 6]
+  %y = matmul %x, %w {transpose_b = true}
+  %z = matmul %u, %w {transpose_b = true}
+  %a, %b = split %y {axis = -1, sizes = [2, 4]}
+  %c, %d = split %z {axis = -1, sizes = [3, 3]}
+  return %a, %c
+}
+";
+    small.refused(graph, "y", 2, &["is never loaded"]);
+    let z = small.element(graph, "z", 2, 1);
+    is_element(&z, "sq", 6, [2, 1]);
+    assert_eq!(places(&z), [(2, 1, "%c".to_owned())]);
+    let both = small.element(graph, "%w", 1, 1);
+    is_element(&both, "sq", 6, [1, 1]);
+    let uses = [(1, 1, "%a".to_owned()), (1, 1, "%c".to_owned())];
+    assert_eq!(places(&both), uses);
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_refused() {
+    let small = Small::new();
+    let graph = "graph @g(%x: f32[n, 4]) -> (f32[n, 8]) {
+  %w = weight {name = \"w\"} : f32[8, 4]
+  %y = matmul %x, %w {transpose_b = true}
+  return %y
+}
+";
+    let said = ["other.safetensors", "`w`", "[8, 4]", "[8, 5]"];
+    let ask = |more: &[&str]| {
+        let more: Vec<String> = more.iter().map(|it| (*it).to_owned()).collect();
+        small.ask(graph, "other.safetensors", &more)
+    };
+    for name in ["y", "%w", "w"] {
+        ask(&["--value", name, "--row", "7", "--col", "3"]).refused(&said);
+    }
+    ask(&["--weight", "w", "--byte", "0"]).refused(&said);
+    small.refused(graph, "%w", 8, &["row 8 is outside 0..8"]);
 }
 
 #[test]
@@ -114,6 +385,15 @@ fn what_has_no_answer_is_refused_with_the_way_out() {
     refused(
         &["--weight", "model.norm.weigth", "--byte", "0"],
         &["the nearest names are `model.norm.weight`"],
+    );
+    refused(
+        &[
+            "--weight",
+            "model.layers.1.self_attn.k_proj.weigth",
+            "--byte",
+            "0",
+        ],
+        &["the nearest names are `model.layers.1.self_attn.k_proj.weight`"],
     );
     refused(
         &["--weight", "model.norm.weight", "--byte", "99999"],
