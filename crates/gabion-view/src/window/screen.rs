@@ -120,10 +120,13 @@ impl<'d> Screen<'d> {
             } => {
                 ui.ctx().request_repaint_after(TICK);
                 let frame = Frame::side_top_panel(ui.style());
-                Panel::top("loading").frame(frame).show(ui, |ui| {
-                    meanwhile(ui, loading.tasks());
-                });
-                return viewer.ui(ui);
+                let strip = Panel::top("loading").frame(frame);
+                let stops = strip.show(ui, |ui| meanwhile(ui, loading.tasks())).inner;
+                viewer.ui(ui);
+                if stops {
+                    self.stop_early();
+                }
+                return;
             }
             shown => {
                 let theme = begin_style(ui, self.theme, &mut self.styled);
@@ -146,6 +149,19 @@ impl<'d> Screen<'d> {
                 loading.stop();
             }
             ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
+        }
+    }
+
+    /// Calls the work off, and leaves what is there early.
+    fn stop_early(&mut self) {
+        if let Shown::Loading {
+            listener, early, ..
+        } = &mut self.shown
+        {
+            listener.stop();
+            if let Some(viewer) = early.take() {
+                self.shown = Shown::Viewer(viewer);
+            }
         }
     }
 
@@ -219,10 +235,16 @@ fn open<'d>(
     Ok(viewer)
 }
 
-/// A line above the viewer: what is still being done.
-fn meanwhile(ui: &mut Ui, tasks: &[Task]) {
+/// A line above the viewer: what is still being done. Says whether to leave it at that.
+fn meanwhile(ui: &mut Ui, tasks: &[Task]) -> bool {
     let words = tasks.last().map(words_of).unwrap_or_default();
-    ui.label(format!("The graph as it was built. {words} …"));
+    let line = ui.horizontal(|ui| {
+        ui.label(format!("The graph as it was built. {words} …"));
+        let stop = ui.button("Stop");
+        stop.on_hover_text("leave it at the graph as it was built")
+            .clicked()
+    });
+    line.inner
 }
 
 /// The theme, with the style that belongs to it set once.

@@ -284,3 +284,21 @@ fn a_failure_after_an_early_look_is_shown() {
     harness.get_by_label("no stage of that name");
     assert_eq!(slot.ended(), Ended::Failed);
 }
+
+#[test]
+fn stop_leaves_the_graph_as_it_was_built() {
+    let slot = Slot::default();
+    let (mut harness, teller) = waiting(&slot);
+    teller.begins("lowering");
+    assert!(shows_the_graph(&teller));
+    harness.run_steps(SETTLED);
+    harness.get_by_label("Stop").click();
+    harness.run_steps(SETTLED);
+    assert!(!teller.goes_on(), "the work is told");
+    assert!(harness.query_by_label("Stop").is_none());
+    teller.ends(Ok(prepared(Options::default())));
+    harness.run_steps(SETTLED);
+    let viewer = harness.state_mut().viewer().expect("the graph alone");
+    assert_eq!(viewer.look.document().stages.len(), 1);
+    assert_eq!(slot.ended(), Ended::Shown { faults: 0 });
+}

@@ -96,7 +96,10 @@ fn prepare(args: &Args, out: &Output, teller: &Teller<Prepared>) -> anyhow::Resu
     begins("opening and building", "building")?;
     let looked_at = LookedAt::open(&args.source, out)?;
     begins("lowering", "lowering")?;
-    if let Some(early) = looked_at.early(&Sizes::default())
+    // Words that say where to begin are followed once everything is there.
+    let anywhere = args.stage.is_none() && args.focus.is_none();
+    if anywhere
+        && let Some(early) = looked_at.early(&Sizes::default())
         && !teller.shows(Prepared {
             document: early,
             options: Options::default(),
