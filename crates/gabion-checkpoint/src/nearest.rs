@@ -24,24 +24,10 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
 
 /// The Levenshtein distance of two texts if it is at most `limit`.
 fn distance_within(a: &str, b: &str, limit: usize) -> Option<usize> {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > limit {
-        return None;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, &x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-        if row.iter().all(|&distance| distance > limit) {
-            return None;
-        }
-    }
-    row.last().copied().filter(|&distance| distance <= limit)
+    // It is no less than the difference in length, which is quickly told.
+    let longer = a.chars().count().abs_diff(b.chars().count());
+    let distance = (longer <= limit).then(|| strsim::levenshtein(a, b));
+    distance.filter(|distance| *distance <= limit)
 }
 
 #[cfg(test)]

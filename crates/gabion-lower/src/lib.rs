@@ -17,6 +17,7 @@ pub mod run;
 pub mod select;
 pub mod sources;
 mod watch;
+pub mod weight_only;
 
 pub use ledger::{Entry, Ledger, Outcome};
 pub use passes::{PASSES, Pass};

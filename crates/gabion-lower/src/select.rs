@@ -16,7 +16,8 @@ use gabion_tensor::{DType, Dim, DimError, Shape, TensorError, TensorType};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::class::{Class, class_of};
-use crate::recipe::{is_weight_only, parts_of};
+use crate::recipe::parts_of;
+use crate::weight_only::is_weight_only;
 
 pub use origins::PlanOrigins;
 pub(crate) use weights::is_plannable;

@@ -33,6 +33,7 @@
 
 #![allow(clippy::test_attr_in_doctest, reason = "the example is a test")]
 
+mod alignment;
 mod compare;
 mod difference;
 mod normal;

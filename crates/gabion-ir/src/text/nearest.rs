@@ -18,7 +18,7 @@ pub(crate) fn nearest<'c>(
         if candidate.len().abs_diff(name.len()) > allowed || candidate.len() > MAX_LEN {
             continue;
         }
-        let distance = edit_distance(name.as_bytes(), candidate.as_bytes());
+        let distance = strsim::levenshtein(name, candidate);
         let better = best.is_none_or(|(least, of)| (distance, candidate) < (least, of));
         if distance > 0 && distance <= allowed && better {
             best = Some((distance, candidate));
@@ -27,30 +27,9 @@ pub(crate) fn nearest<'c>(
     best.map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance.
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
-        assert_eq!(edit_distance(b"", b"abc"), 3);
-    }
 
     #[test]
     fn only_near_names_are_suggested() {

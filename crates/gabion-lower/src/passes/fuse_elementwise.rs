@@ -8,9 +8,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::elementwise::{ProgramBuilder, is_elementwise};
 use crate::ledger::Outcome;
 use crate::patch::Patch;
-use crate::recipe::{is_weight_only, parts_of};
+use crate::recipe::parts_of;
 use crate::rewriter::PassCx;
 use crate::run::LowerError;
+use crate::weight_only::is_weight_only;
 
 /// Runs the pass.
 ///

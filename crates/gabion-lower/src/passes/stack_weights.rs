@@ -7,9 +7,10 @@ use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_tensor::DType;
 
 use crate::patch::Patch;
-use crate::recipe::{PartRecipe, WeightOnly, parts_of, transposed_parts_of};
+use crate::recipe::{PartRecipe, parts_of, transposed_parts_of};
 use crate::rewriter::{PassCx, Verdict, rewrite};
 use crate::run::LowerError;
+use crate::weight_only::WeightOnly;
 
 /// Runs the pass.
 ///

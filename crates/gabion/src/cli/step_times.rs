@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use gabion::checkpoint::ModelFiles;
 use gabion::plan::Plan;
 use gabion::plan::profile::{ProfileOptions, read_trace};
@@ -122,7 +123,8 @@ fn run(compiled: &Compiled, sizes: &Sizes) -> anyhow::Result<Timings> {
     for input in plan.inputs.iter().filter(|input| !input.donated) {
         let shape = input.ty.shape.iter().map(|dim| sizes.dim(dim) as usize);
         let shape: Vec<usize> = shape.collect();
-        let zeros = HostTensor::zeros(input.ty.dtype, &shape)?;
+        let zeros = HostTensor::zeros(input.ty.dtype, &shape);
+        let zeros = zeros.with_context(|| format!("input `{}`", input.name))?;
         inputs.push((input.name.as_str(), zeros));
     }
     let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, t)| (*name, t)).collect();

@@ -114,8 +114,11 @@ fn sizes_beyond_any_memory_are_refused() {
     let text = "graph @g(%x: f32[n, 8]) -> (f32[n, 8]) {\n  %y = relu %x\n  return %y\n}\n";
     fs::write(folder.path().join("g.gir"), text).unwrap();
     let words = ["report", "g.gir", "-o", "r.html", "--run", "--size"];
-    gabion(folder.path(), words.into_iter().chain(["n=100000000000"]))
-        .refused(&["cannot be allocated", "3200000000000 bytes"]);
+    gabion(folder.path(), words.into_iter().chain(["n=100000000000"])).refused(&[
+        "input `x`",
+        "cannot be allocated",
+        "3200000000000 bytes",
+    ]);
     assert!(!folder.path().join("r.html").exists());
 }
 

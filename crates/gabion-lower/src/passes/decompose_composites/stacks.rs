@@ -5,8 +5,9 @@ use gabion_ir::ops::{Fused, Segment, StackedMatmul};
 use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_plan::Target;
 
-use crate::recipe::{is_weight_only, parts_of};
+use crate::recipe::parts_of;
 use crate::select::is_plannable;
+use crate::weight_only::is_weight_only;
 
 /// Why the target cannot run this stack as it is; `None`: it can.
 pub(super) fn obstacle(

@@ -58,40 +58,18 @@ fn is_sibling(prefix: &str, name: &str) -> bool {
 }
 
 fn shown(name: &str, read: &[String]) -> String {
-    let nearest = read.iter().min_by_key(|other| distance(name, other));
+    let nearest = read
+        .iter()
+        .min_by_key(|other| strsim::levenshtein(name, other));
     match nearest {
         Some(other) => format!("{name} (the nearest name that it reads is {other})"),
         None => name.to_owned(),
     }
 }
 
-/// How many characters are to be added, dropped or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = corner + usize::from(from != *to);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{distance, is_sibling};
-
-    #[test]
-    fn distances_count_edits() {
-        assert_eq!(distance("q_proj", "q_proj"), 0);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("o_proj", "q_proj"), 1);
-    }
+    use super::is_sibling;
 
     #[test]
     fn siblings_are_right_under_the_parent() {
