@@ -5,6 +5,7 @@
 
 pub mod document;
 pub mod export;
+mod histogram;
 pub mod loading;
 pub mod look;
 pub mod order;
@@ -15,5 +16,6 @@ mod timings;
 pub mod window;
 
 pub use document::{Document, Sizes};
+pub use histogram::Histogram;
 pub use look::Look;
 pub use timings::{OtherSteps, Timings};

@@ -2,7 +2,7 @@
 //! somewhere.
 
 use gabion_plan::{Arrangement, PartSource, Place, Plan, PlanWeight};
-use gabion_tensor::{Dim, HostTensor};
+use gabion_tensor::Dim;
 
 use super::colour::{Cost, bytes, count, time};
 use super::trail::item_name;
@@ -450,67 +450,6 @@ pub fn segment_text(segment: &gabion_plan::WeightSegment) -> String {
     }
 }
 
-/// How often values lie where.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Histogram {
-    /// The smallest and the largest finite value.
-    pub range: (f32, f32),
-    /// The mean and the standard deviation.
-    pub mean: (f32, f32),
-    /// How many values lie in each of the equal parts of the range.
-    pub bins: Vec<u32>,
-    /// How many are not finite.
-    pub not_finite: u32,
-}
-
-/// Values above which only every n-th is counted.
-const MOST_VALUES: usize = 1 << 20;
-
-impl Histogram {
-    /// Counts the values of a tensor, of every n-th row's worth where there are very many.
-    pub fn of(tensor: &HostTensor, bins: usize) -> Option<Self> {
-        let values = tensor.to_f32_vec().ok()?;
-        Some(Self::of_values(&values, bins))
-    }
-
-    fn of_values(values: &[f32], bins: usize) -> Self {
-        // An odd step does not fall into step with blocks and rows.
-        let step = (values.len() / MOST_VALUES) | 1;
-        let values: Vec<f32> = values.iter().copied().step_by(step).collect();
-        let finite = values.iter().copied().filter(|v| v.is_finite());
-        let n = finite.clone().count();
-        let range = finite
-            .clone()
-            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| {
-                (low.min(v), high.max(v))
-            });
-        let range = if n == 0 { (0.0, 0.0) } else { range };
-        let mean = finite.clone().map(f64::from).sum::<f64>() / n.max(1) as f64;
-        let spread = finite
-            .clone()
-            .map(|v| (f64::from(v) - mean).powi(2))
-            .sum::<f64>()
-            / n.max(1) as f64;
-        let mut counts = vec![0; bins.max(1)];
-        let width = range.1 - range.0;
-        for v in finite {
-            let at = if width > 0.0 {
-                (v - range.0) / width * counts.len() as f32
-            } else {
-                0.0
-            };
-            let last = counts.len() - 1;
-            counts[(at as usize).min(last)] += 1;
-        }
-        Self {
-            range,
-            mean: (mean as f32, spread.sqrt() as f32),
-            bins: counts,
-            not_finite: (values.len() - n) as u32,
-        }
-    }
-}
-
 /// A buffer of the arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bar {
@@ -573,22 +512,5 @@ impl Memory {
     /// The most bytes that hold values at once.
     pub fn peak(&self) -> u64 {
         self.live.iter().copied().max().unwrap_or(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_finite_value_is_counted_once() {
-        let values = [-1.0, -0.5, 0.0, 0.5, 1.0, f32::NAN, f32::INFINITY];
-        let histogram = Histogram::of_values(&values, 4);
-        assert_eq!(histogram.range, (-1.0, 1.0));
-        assert_eq!(histogram.bins, [1, 1, 1, 2]);
-        assert_eq!(histogram.not_finite, 2);
-        assert_eq!(histogram.mean.0, 0.0);
-        assert_eq!(Histogram::of_values(&[], 3).bins, [0, 0, 0]);
-        assert_eq!(Histogram::of_values(&[2.0; 5], 3).bins, [5, 0, 0]);
     }
 }

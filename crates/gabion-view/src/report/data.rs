@@ -154,7 +154,7 @@ impl<'d> Data<'d> {
         let ledger = LedgerData::new(document, &mut words);
         let plan = document
             .plan()
-            .and_then(|plan| PlanData::new(document, plan, &mut words));
+            .and_then(|plan| PlanData::new(document, plan, &options.histograms, &mut words));
         let faults = document.faults.iter();
         let bindings = document.sizes.bindings().iter();
         Self {

@@ -1,11 +1,14 @@
 //! The plan's weights and buffers, for the panels beside the graph.
 
+use std::collections::BTreeMap;
+
 use gabion_plan::{
     Arrangement, Buffer, Kernel, Layout, PartSource, Place, Plan, PlanWeight, Transform,
 };
 use serde::Serialize;
 
 use super::data::Words;
+use crate::Histogram;
 use crate::document::{Document, FIRST_PLAN_WEIGHT, FIRST_STEP, Key};
 
 /// What the plan's panels show. Words are numbers of [`Words`].
@@ -19,6 +22,32 @@ pub(super) struct PlanData {
     weights: Vec<WeightData>,
     buffers: Buffers,
     arena: u64,
+    histograms: Vec<HistogramData>,
+}
+
+/// How the values of a stored tensor are spread.
+#[derive(Serialize)]
+struct HistogramData {
+    /// The tensor's name.
+    of: u32,
+    /// The smallest value, the largest, the mean, the standard deviation.
+    values: [f32; 4],
+    not_finite: u32,
+    /// One block in so many is counted.
+    step: usize,
+    bins: Vec<u32>,
+}
+
+impl HistogramData {
+    fn new<'d>(of: &'d str, it: &'d Histogram, words: &mut Words<'d>) -> Self {
+        Self {
+            of: words.get(of),
+            values: [it.range.0, it.range.1, it.mean.0, it.mean.1],
+            not_finite: it.not_finite,
+            step: it.step,
+            bins: it.bins.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -53,6 +82,7 @@ impl PlanData {
     pub(super) fn new<'d>(
         document: &'d Document,
         plan: &'d Plan,
+        histograms: &'d BTreeMap<String, Histogram>,
         words: &mut Words<'d>,
     ) -> Option<Self> {
         let stage = document.stages.len().checked_sub(1)?;
@@ -69,7 +99,10 @@ impl PlanData {
         for buffer in &plan.buffers {
             buffers.push(document, buffer, words);
         }
+        let histograms = histograms.iter();
+        let histograms = histograms.map(|(of, it)| HistogramData::new(of, it, words));
         Some(Self {
+            histograms: histograms.collect(),
             target: plan.target.clone(),
             stage: stage as u32,
             steps,

@@ -3,13 +3,13 @@
 use gabion_cpu::cpu_target;
 use gabion_ir::{Builder, Graph};
 use gabion_lower::{LowerOptions, lower};
-use gabion_tensor::TensorType;
+use gabion_tensor::{HostTensor, TensorType};
 use serde_json::Value;
 
 use super::data::Data;
 use super::{ReportError, ReportOptions, report, text_of_stages};
-use crate::Timings;
 use crate::document::{Document, Sizes};
+use crate::{Histogram, Timings};
 
 fn ty(text: &str) -> TensorType {
     text.parse().expect("a type")
@@ -161,6 +161,34 @@ fn a_stack_is_shown_with_its_parts_and_segments() {
 }
 
 #[test]
+fn values_of_the_plans_weights_are_counted_and_those_that_cannot_be_read_are_left_out() {
+    let document = lowered(&three_linears());
+    let load = |name: &str| {
+        let k = [-1.0, 0.0, 0.0, 3.0, f32::NAN];
+        let values = (name == "self_attn.k_proj.weight").then_some(k)?;
+        HostTensor::from_slice(&[5], &values).ok()
+    };
+    let plan = document.plan().expect("a plan");
+    let options = ReportOptions {
+        histograms: Histogram::of_plan(plan, load),
+        ..ReportOptions::default()
+    };
+    let texts = text_of_stages(&document);
+    let data = serde_json::to_value(Data::new(&document, &options, &texts)).expect("JSON");
+    let all = data["plan"]["histograms"].as_array().expect("histograms");
+    let [k] = &all[..] else {
+        panic!("{} histograms", all.len())
+    };
+    let word = k["of"].as_u64().expect("a word") as usize;
+    assert_eq!(data["words"][word], "self_attn.k_proj.weight");
+    assert_eq!(k["values"], serde_json::json!([-1.0, 3.0, 0.5, 1.5]));
+    assert_eq!((&k["not_finite"], &k["step"]), (&1.into(), &1.into()));
+    let bins = numbers(&k["bins"]);
+    assert_eq!(bins.len(), Histogram::BINS);
+    assert_eq!((bins[0], bins[16], bins[63]), (1, 2, 1));
+}
+
+#[test]
 fn times_of_another_plan_are_refused() {
     let document = lowered(&three_linears());
     let steps = document.plan().expect("a plan").steps.len();
@@ -170,6 +198,7 @@ fn times_of_another_plan_are_refused() {
             whence: "once".to_owned(),
             steps_ns: vec![Some(1_000); n],
         }],
+        ..ReportOptions::default()
     };
     assert!(report(&document, &of(steps)).is_ok());
     let error = report(&document, &of(steps + 1)).expect_err("one too many");

@@ -6,9 +6,10 @@ use egui::{Rect, RichText, ScrollArea, Sense, Stroke, Ui, vec2};
 
 use super::Loads;
 use super::paint::{color, faint, link};
+use crate::Histogram;
 use crate::look::Look;
 use crate::look::palette::{Rgb, mix};
-use crate::look::panel::{Histogram, PartRow, parts, segment_text};
+use crate::look::panel::{PartRow, parts, segment_text};
 
 /// The tab.
 #[derive(Default)]
@@ -16,8 +17,6 @@ pub(super) struct StackTab {
     /// By the name of the tensor; nothing if it cannot be read.
     histograms: BTreeMap<String, Option<Histogram>>,
 }
-
-const BINS: usize = 64;
 
 impl StackTab {
     pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>, loader: Option<&Loads<'_>>) {
@@ -115,7 +114,7 @@ impl StackTab {
                 .on_hover_text("reads the tensor and counts its values")
                 .clicked()
             {
-                let histogram = loader(name).and_then(|tensor| Histogram::of(&tensor, BINS));
+                let histogram = loader(name).and_then(|tensor| Histogram::of(&tensor).ok());
                 self.histograms.insert(name.to_owned(), histogram);
                 // The row is higher now.
                 ui.ctx().request_repaint();
@@ -204,8 +203,12 @@ fn draw(ui: &mut Ui, look: &Look<'_>, histogram: &Histogram) {
             rect.bottom(),
             Stroke::new(1.0, color(look.theme.weak_text())),
         );
+        let counted = match histogram.step {
+            1 => String::new(),
+            step => format!(", one block in {step} counted"),
+        };
         response.on_hover_text(format!(
-            "from {} to {}",
+            "from {} to {}{counted}",
             histogram.range.0, histogram.range.1
         ));
         let words = format!(

@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use gabion::checkpoint::ModelFiles;
 use gabion::cpu::cpu_target;
 use gabion::ir::Graph;
 use gabion::ir::text::Written;
 use gabion::lower::{LowerError, LowerOptions, Watch, lower, lower_graph};
+use gabion::tensor::HostTensor;
 use gabion_view::{Document, Sizes};
 
 use super::output::Output;
@@ -20,6 +22,9 @@ pub(crate) struct LookedAt {
     /// The text, if the graph that it states does not verify.
     faulty: Option<Written>,
 }
+
+/// Gives a stored tensor by its name.
+pub(crate) type Load = dyn Fn(&str) -> Option<HostTensor> + Send;
 
 impl LookedAt {
     /// The graph of a model or of a text. A text that states no graph is an error; a graph that does not verify can be
@@ -42,6 +47,12 @@ impl LookedAt {
             model: None,
             faulty: (!written.faults.is_empty()).then_some(written),
         })
+    }
+
+    /// The values of a model's weights. Without its files a model can be looked at, but for its weights.
+    pub(crate) fn loader(&self) -> Option<Box<Load>> {
+        let files = ModelFiles::open(self.model.as_deref()?).ok()?;
+        Some(Box::new(move |name| files.checkpoint().get(name).ok()))
     }
 
     /// The graph as it was built, to look at while a large one is lowered; none where that is not worth it, or done at once.

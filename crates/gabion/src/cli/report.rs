@@ -1,6 +1,6 @@
 //! `gabion report`: one HTML file that shows a graph, what each pass made of it, and its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use gabion::checkpoint::write_bytes;
 use gabion::ir::Graph;
 use gabion::tensor::{Bindings, Dim, Symbol};
 use gabion_view::report::{ReportOptions, report};
-use gabion_view::{Document, Sizes, Timings};
+use gabion_view::{Document, Histogram, Sizes, Timings};
 use serde_json::{Value, json};
 
 use super::Done;
@@ -57,7 +57,14 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
     let progress = args.times.task().map(|task| out.spinner(&task));
     let timings = args.times.timings(&args.source, &looked_at, &document)?;
     drop(progress);
-    let options = ReportOptions { timings };
+    let histograms = match (document.plan(), looked_at.loader()) {
+        (Some(plan), Some(load)) => Histogram::of_plan(plan, load),
+        _ => BTreeMap::new(),
+    };
+    let options = ReportOptions {
+        timings,
+        histograms,
+    };
     let progress = out.spinner("writing");
     let page = report(&document, &options)?;
     write_bytes(&args.output, page.as_bytes())?;

@@ -1,14 +1,12 @@
 //! `gabion view`: a graph, what each pass made of it, and its plan, in a window.
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use gabion::checkpoint::ModelFiles;
 use gabion::lower::{LowerError, Watch};
 use gabion_view::Sizes;
 use gabion_view::loading::{Teller, line};
 use gabion_view::look::Theme;
-use gabion_view::window::{Ended, Loader, Options, Prepared, WindowError, open_when_ready};
+use gabion_view::window::{Ended, Options, Prepared, WindowError, open_when_ready};
 
 use super::error::CliError;
 use super::looked_at::LookedAt;
@@ -121,14 +119,8 @@ fn prepare(args: &Args, out: &Output, teller: &Teller<Prepared>) -> anyhow::Resu
         begins(&task, "running")?;
         options.timings = args.times.timings(&args.source, &looked_at, &document)?;
     }
-    options.loader = looked_at.model.as_deref().and_then(loader);
+    options.loader = looked_at.loader();
     Ok(Prepared { document, options })
-}
-
-/// The values of a model's weights. Without its files a model can be looked at, but for its weights.
-fn loader(model: &Path) -> Option<Loader<'static>> {
-    let files = ModelFiles::open(model).ok()?;
-    Some(Box::new(move |name| files.checkpoint().get(name).ok()))
 }
 
 /// Where there is no window, there is still a page. What is wrong with the input or the words is said first: it can be

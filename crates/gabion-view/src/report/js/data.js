@@ -238,5 +238,6 @@ const bytesText = (bytes) => `${scaled(bytes, 1000, UNITS)}B`;
 const flopsText = (flops) => `${scaled(flops, 1000, UNITS)}FLOP`;
 /** `12.3 µs`. */
 const timeText = (ns) => scaled(ns, 1000, ["ns", "µs", "ms", "s"]);
+const numberText = (x) => String(Number(x.toPrecision(4)));
 const countText = (n) => n.toLocaleString("en-US");
 const plural = (n, word) => `${countText(n)} ${word}${n === 1 ? "" : word.endsWith("x") ? "es" : "s"}`;

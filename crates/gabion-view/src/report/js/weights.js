@@ -6,6 +6,7 @@ class WeightsPanel {
     this.doc = panels.doc;
     const { plan, words } = this.doc;
     this.weights = plan.weights;
+    this.histograms = new Map(plan.histograms.map((it) => [it.of, it]));
     const panel = panels.filtered({
       label: "Weights of the plan", columns: [["weight", "minmax(160px,3fr)", "path"], ["values", "minmax(110px,1.2fr)"], ["parts", "56px", "num"], ["stored as", "minmax(80px,1fr)"], ["layout", "64px"], ["bytes", "84px", "num"]],
       cells: (at) => {
@@ -90,6 +91,33 @@ class WeightsPanel {
       const titles = ["segment", "arrangement", "after the product"].map((it) => element("th", { scope: "col" }, [it]));
       tables.push(element("table", {}, [element("caption", {}, ["Segments"]), element("thead", {}, [element("tr", {}, titles)]), element("tbody", {}, segments)]));
     }
+    const spread = this.spread(weight);
+    if (spread) tables.push(spread);
     return element("div", { class: "tables" }, tables);
+  }
+
+  /** How the values of each stored tensor are spread. */
+  spread(weight) {
+    const { words } = this.doc;
+    const sources = [...new Set(weight.parts.map(([source]) => source))].filter((it) => this.histograms.has(it));
+    if (sources.length === 0) return null;
+    const head = ["tensor", "from", "to", "mean", "deviation", "values"].map((it) => element("th", { scope: "col" }, [it]));
+    const rows = sources.map((source) => {
+      const it = this.histograms.get(source);
+      const numbers = it.values.map((value) => element("td", {}, [numberText(value)]));
+      return element("tr", {}, [element("td", {}, [words[source]]), ...numbers, element("td", {}, [this.bars(it, words[source])])]);
+    });
+    return element("table", { class: "spread" }, [element("caption", {}, ["Values"]), element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
+  }
+
+  bars(it, name) {
+    const [width, height] = [192, 36];
+    const most = Math.max(1, ...it.bins);
+    const wide = width / it.bins.length;
+    const bars = it.bins.map((n, at) => `M${(at * wide).toFixed(2)} ${height}v${(-height * n / most).toFixed(2)}h${wide.toFixed(2)}V${height}z`);
+    const notes = [it.step > 1 ? `one block in ${it.step} counted` : "", it.not_finite > 0 ? `${countText(it.not_finite)} not finite` : ""].filter((note) => note);
+    const label = [`Histogram of ${name}: ${numberText(it.values[0])} to ${numberText(it.values[1])}`, ...notes].join(", ");
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "bars", role: "img", "aria-label": label }, [svg("path", { d: bars.join("") }), svg("path", { class: "ground", d: `M0 ${height}h${width}` })]);
+    return element("div", {}, [picture, ...notes.map((note) => element("div", { class: "dim" }, [note]))]);
   }
 }
