@@ -1,8 +1,9 @@
 //! What is looked at: a graph at every stage of its lowering, as one list of boxes that says in which stages each is there.
 //! Nothing of windows, pages or coordinates is here.
 
+mod built;
 mod collect;
-mod cost;
+pub(crate) mod cost;
 mod sizes;
 mod steps;
 mod tree;

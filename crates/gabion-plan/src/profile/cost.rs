@@ -134,9 +134,9 @@ fn matmul_cost(of: &Sizes<'_>, step: &Step, matmul: &Matmul) -> StepCost {
                 Layout::Tiles => part.stored.dtype,
                 Layout::Dense => weight.ty.dtype,
             };
-            bytes_of(dtype, part.rows.len() as u64 * k)
+            bytes_of(dtype, (part.rows.len() as u64).saturating_mul(k))
         })
-        .sum();
+        .fold(0, u64::saturating_add);
     let written_to = |view: &View| step.writes.iter().any(|w| w.source == view.source);
     let others = step.reads.iter().filter(|view| !written_to(view));
     read = others.fold(read, |sum, view| sum.saturating_add(of.bytes(view)));

@@ -86,6 +86,9 @@ impl Collector {
     ) {
         let mut boxes = Vec::with_capacity(graph.len());
         let mut floating: FxHashMap<NodeId, bool> = FxHashMap::default();
+        let inputs = graph.inputs().iter();
+        let inputs: FxHashMap<NodeId, &str> =
+            inputs.map(|input| (input.node, &*input.name)).collect();
         for id in graph.canonical_order() {
             let operands = graph.operands(id);
             let is_input = matches!(graph.op(id), Op::Input(_));
@@ -98,7 +101,7 @@ impl Collector {
                 key: Key(v.node.index() as u32),
                 result: v.result,
             });
-            boxes.push(self.node(graph, id, operands.collect(), free));
+            boxes.push(self.node(graph, &inputs, id, operands.collect(), free));
         }
         for (at, output) in graph.outputs().iter().enumerate() {
             boxes.push(self.output(graph, at, &output.name.clone()));
@@ -118,6 +121,7 @@ impl Collector {
     fn node(
         &mut self,
         graph: &Graph,
+        inputs: &FxHashMap<NodeId, &str>,
         id: NodeId,
         operands: Vec<Operand>,
         floating: bool,
@@ -135,7 +139,7 @@ impl Collector {
         let kind = kind_of(&node.op);
         let name = match &node.op {
             Op::Weight(weight) => self.words.get(&weight.name),
-            Op::Input(_) => self.words.get(input_name(graph, id)),
+            Op::Input(_) => self.words.get(inputs.get(&id).copied().unwrap_or_default()),
             _ => {
                 let names = node.names.iter().flatten();
                 let names: Vec<String> = names.map(|name| format!("%{name}")).collect();
@@ -221,13 +225,6 @@ fn same(old: &ViewBox, new: &ViewBox) -> bool {
         stages,
         ..new.clone()
     }
-}
-
-fn input_name(graph: &Graph, id: NodeId) -> &str {
-    let mut inputs = graph.inputs().iter();
-    inputs
-        .find(|input| input.node == id)
-        .map_or("", |input| &input.name)
 }
 
 /// Attributes such as constants may be very long.

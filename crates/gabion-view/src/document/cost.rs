@@ -20,9 +20,9 @@ pub(super) fn op_cost(graph: &Graph, id: NodeId, sizes: &Sizes) -> Cost {
     }
     let operands = graph.operands(id);
     let types: Vec<_> = operands.iter().map(|v| graph.value_type(*v)).collect();
-    let read: u64 = types.iter().map(|ty| sizes.bytes(ty)).sum();
-    let written: u64 = node.results.iter().map(|ty| sizes.bytes(ty)).sum();
-    let made: u64 = node.results.iter().map(|ty| sizes.numel(&ty.shape)).sum();
+    let read = sum(types.iter().map(|ty| sizes.bytes(ty)));
+    let written = sum(node.results.iter().map(|ty| sizes.bytes(ty)));
+    let made = sum(node.results.iter().map(|ty| sizes.numel(&ty.shape)));
     let inner = |at: usize| {
         types
             .get(at)
@@ -53,4 +53,9 @@ pub(super) fn op_cost(graph: &Graph, id: NodeId, sizes: &Sizes) -> Cost {
         flops,
         bytes: read.saturating_add(written),
     }
+}
+
+/// A sum that stays at the largest number where it would be larger: sizes may be anything that was asked for.
+pub(crate) fn sum(all: impl IntoIterator<Item = u64>) -> u64 {
+    all.into_iter().fold(0, u64::saturating_add)
 }

@@ -102,7 +102,7 @@ impl Collector {
                 .parts
                 .iter()
                 .map(|part| self.sizes.bytes(&part.stored));
-            new.bytes = stored.sum();
+            new.bytes = super::cost::sum(stored);
             new.floating = true;
             new.origins = keys(origins.weight(id));
             let layout = match weight.layout {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::built::signatures;
 use super::{BoxId, Kind, Stage, ViewBox};
 
 /// Names a group of a [`Tree`].
@@ -69,21 +70,23 @@ impl Tree {
         at.map(|at| GroupId(at as u32))
     }
 
-    /// For each group of another tree the one here that has the same names around it.
+    /// For each group of another tree the one here that is of the same module and has the same name, wherever it lies.
     pub(crate) fn alike(&self, other: &Tree) -> Vec<Option<GroupId>> {
-        let mut alike: Vec<Option<GroupId>> = Vec::with_capacity(other.groups.len());
-        for (at, group) in other.groups.iter().enumerate() {
-            let found = match GroupId(at as u32) {
-                GroupId::ROOT => Some(GroupId::ROOT),
-                // Those around a group come before it.
-                _ => alike[group.parent.0 as usize].and_then(|parent| {
-                    let mut here = self.get(parent).groups.iter().copied();
-                    here.find(|id| self.get(*id).name == group.name)
-                }),
-            };
-            alike.push(found);
+        // Parts of parts of a divided group may have one name: the first is like the first.
+        let mut here: FxHashMap<(&str, &str), Vec<GroupId>> = FxHashMap::default();
+        for (at, group) in self.groups.iter().enumerate() {
+            let same = here.entry((&group.path, &group.name)).or_default();
+            same.push(GroupId(at as u32));
         }
-        alike
+        let mut met: FxHashMap<(&str, &str), usize> = FxHashMap::default();
+        let found = other.groups.iter().map(|group| {
+            let key = (&*group.path, &*group.name);
+            let nth = met.entry(key).or_default();
+            let found = here.get(&key).and_then(|same| same.get(*nth)).copied();
+            *nth += 1;
+            found
+        });
+        found.collect()
     }
 
     /// The lowest group that holds both.
@@ -115,7 +118,7 @@ const MOST_CHILDREN: usize = 240;
 const PART: usize = 80;
 
 /// Identical neighbours that are worth a group.
-const FEWEST_REPEATS: usize = 3;
+const FEWEST_REPEATS: u32 = 3;
 
 /// Inputs, or outputs, beyond which they get a group: the caches of a decoder are two for each layer, and two more that come
 /// out.
@@ -183,22 +186,34 @@ impl TreeBuilder {
         let mut shape = Shape::new(self.groups, boxes, &positions);
         shape.fold_ends(boxes, Kind::Input, "inputs");
         shape.fold_ends(boxes, Kind::Output, "outputs");
-        shape.fold_repeats(boxes);
+        if let Some(built) = stages.first() {
+            shape.fold_repeats(boxes, built);
+        }
         shape.divide();
         shape.into_tree(boxes)
     }
 }
 
-/// Where each box stands among all: where it was when it first was there, as near as can be to what it was made from.
+/// Where each box stands among all: a box that was built, where it was; one that a pass or the plan made, at the last of what it
+/// was made from, or after the box before it.
 fn positions(boxes: &[ViewBox], stages: &[Stage]) -> Vec<f64> {
     let mut of: Vec<Option<f64>> = vec![None; boxes.len()];
     let mut by_key: FxHashMap<super::Key, f64> = FxHashMap::default();
-    for stage in stages {
-        let scale = 1.0 / stage.boxes.len().max(1) as f64;
+    for (number, stage) in stages.iter().enumerate() {
+        let mut last = 0.0;
         for (at, id) in stage.boxes.iter().enumerate() {
-            let key = boxes[*id as usize].key;
-            let position = *by_key.entry(key).or_insert(at as f64 * scale);
+            let it = &boxes[*id as usize];
+            let position = by_key.get(&it.key).copied();
+            let position = position.unwrap_or_else(|| match number {
+                0 => at as f64,
+                _ => {
+                    let origins = it.origins.iter().filter_map(|key| by_key.get(key));
+                    origins.copied().max_by(f64::total_cmp).unwrap_or(last)
+                }
+            });
+            by_key.insert(it.key, position);
             of[*id as usize].get_or_insert(position);
+            last = position;
         }
     }
     of.into_iter().map(|it| it.unwrap_or(0.0)).collect()
@@ -206,9 +221,17 @@ fn positions(boxes: &[ViewBox], stages: &[Stage]) -> Vec<f64> {
 
 /// A child of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Child {
+pub(super) enum Child {
     Group(usize),
     Box(BoxId),
+}
+
+/// Identical groups beside each other.
+struct Run {
+    /// Where they are among the children of their parent, from the first to the last.
+    children: Range<usize>,
+    /// How many they are.
+    groups: u32,
 }
 
 /// The tree while it is changed: children in order, and nothing else that would have to be kept in step.
@@ -221,17 +244,27 @@ struct Shape {
 impl Shape {
     fn new(groups: Vec<Group>, boxes: &[ViewBox], positions: &[f64]) -> Self {
         let mut children = vec![Vec::new(); groups.len()];
-        let mut position = vec![f64::INFINITY; groups.len()];
+        // A group stands where the first box that was built in it stands: what passes make differs from layer to layer.
+        let mut built = vec![f64::INFINITY; groups.len()];
+        let mut any = built.clone();
         for (id, it) in boxes.iter().enumerate() {
             let group = it.group.0 as usize;
             children[group].push(Child::Box(id as u32));
-            position[group] = position[group].min(positions[id]);
+            any[group] = any[group].min(positions[id]);
+            if it.stages.start == 0 {
+                built[group] = built[group].min(positions[id]);
+            }
         }
         for at in (1..groups.len()).rev() {
             let parent = groups[at].parent.0 as usize;
             children[parent].push(Child::Group(at));
-            position[parent] = position[parent].min(position[at]);
+            any[parent] = any[parent].min(any[at]);
+            built[parent] = built[parent].min(built[at]);
         }
+        let of_group = built.iter().zip(&any);
+        let position: Vec<f64> = of_group
+            .map(|(built, any)| if built.is_finite() { *built } else { *any })
+            .collect();
         let place = |child: &Child| match child {
             Child::Group(at) => (position[*at], 0, *at),
             Child::Box(id) => (positions[*id as usize], 1, *id as usize),
@@ -273,83 +306,61 @@ impl Shape {
 
     /// Runs of identical sibling groups get a group of their own; where they are all that their parent has, the parent is
     /// that group.
-    fn fold_repeats(&mut self, boxes: &[ViewBox]) {
-        let signatures = self.signatures(boxes);
+    fn fold_repeats(&mut self, boxes: &[ViewBox], built: &Stage) {
+        let signatures = signatures(&self.groups, &self.children, boxes, built);
         for parent in 0..signatures.len() {
-            let runs = self.runs(parent, &signatures);
+            let runs = self.runs(parent, &signatures, boxes);
             let whole = runs
                 .first()
-                .is_some_and(|run| run.len() == self.children[parent].len());
-            if whole {
-                self.groups[parent].repeats = Some(self.children[parent].len() as u32);
+                .filter(|run| run.children.len() == self.children[parent].len());
+            if let Some(whole) = whole {
+                self.groups[parent].repeats = Some(whole.groups);
                 continue;
             }
             for run in runs.into_iter().rev() {
-                let count = run.len() as u32;
                 let name = |at: usize, this: &Self| match this.children[parent][at] {
                     Child::Group(group) => this.groups[group].name.clone(),
                     Child::Box(_) => "".into(),
                 };
-                let names = format!("{}..{}", name(run.start, self), name(run.end - 1, self));
-                let new = self.wrap(parent, run, names);
-                self.groups[new].repeats = Some(count);
+                let (first, last) = (run.children.start, run.children.end - 1);
+                let names = format!("{}..{}", name(first, self), name(last, self));
+                let new = self.wrap(parent, run.children, names);
+                self.groups[new].repeats = Some(run.groups);
             }
         }
     }
 
-    /// Neighbouring groups with one signature, by their places among the children.
-    fn runs(&self, parent: usize, signatures: &[Option<u64>]) -> Vec<Range<usize>> {
-        let children = &self.children[parent];
-        let signature = |at: usize| match children[at] {
-            Child::Group(group) => signatures.get(group).copied().flatten(),
-            Child::Box(_) => None,
-        };
+    /// Neighbouring groups with one signature. What only passes made does not part them.
+    fn runs(&self, parent: usize, signatures: &[Option<u64>], boxes: &[ViewBox]) -> Vec<Run> {
         let mut runs = Vec::new();
-        let mut start = 0;
-        for at in 1..=children.len() {
-            let goes_on =
-                at < children.len() && signature(at).is_some() && signature(at) == signature(start);
-            if !goes_on {
-                if at - start >= FEWEST_REPEATS && signature(start).is_some() {
-                    runs.push(start..at);
+        let mut now: Option<(Run, u64)> = None;
+        for (at, child) in self.children[parent].iter().enumerate() {
+            let signature = match child {
+                Child::Group(group) => match signatures.get(*group).copied().flatten() {
+                    Some(signature) => Some(signature),
+                    None => continue,
+                },
+                Child::Box(id) if boxes[*id as usize].stages.start > 0 => continue,
+                Child::Box(_) => None,
+            };
+            match (&mut now, signature) {
+                (Some((run, of)), Some(signature)) if *of == signature => {
+                    run.children.end = at + 1;
+                    run.groups += 1;
                 }
-                start = at;
+                _ => {
+                    runs.extend(now.take().map(|(run, _)| run));
+                    let first = Run {
+                        children: at..at + 1,
+                        groups: 1,
+                    };
+                    now = signature.map(|signature| (first, signature));
+                }
             }
         }
+        runs.extend(now.map(|(run, _)| run));
+        runs.retain(|run| run.groups >= FEWEST_REPEATS);
         runs
-    }
-
-    /// A number for each group that says what was built in it, but for names; nothing for groups that only passes filled.
-    /// What passes do differs from layer to layer, at the first and the last at least.
-    fn signatures(&self, boxes: &[ViewBox]) -> Vec<Option<u64>> {
-        use std::hash::{Hash, Hasher};
-        let mut signatures = vec![None; self.groups.len()];
-        for at in (0..self.groups.len()).rev() {
-            let mut empty = true;
-            let mut hasher = rustc_hash::FxHasher::default();
-            for child in &self.children[at] {
-                match child {
-                    Child::Group(group) => {
-                        // Layers are numbered; other names have to be the same.
-                        let name = &self.groups[*group].name;
-                        let number = name.bytes().all(|b| b.is_ascii_digit());
-                        (!number).then_some(name).hash(&mut hasher);
-                        signatures[*group].hash(&mut hasher);
-                        empty &= signatures[*group].is_none();
-                    }
-                    Child::Box(id) => {
-                        let it = &boxes[*id as usize];
-                        if it.stages.start == 0 {
-                            empty = false;
-                            (&it.op, it.kind, it.operands.len()).hash(&mut hasher);
-                            it.results.iter().for_each(|port| port.ty.hash(&mut hasher));
-                        }
-                    }
-                }
-            }
-            signatures[at] = (!empty).then(|| hasher.finish());
-        }
-        signatures
     }
 
     /// Puts some children of a group into a new group among them.
