@@ -108,6 +108,15 @@ fn input<'b>(b: &'b Builder, at: usize, name: &str) -> TensorValue<'b> {
     b.input(&format!("{name}{at}"), "f32[8, 8]".parse().expect("a type"))
 }
 
+/// Projections of one size are three things, as their names say.
+#[test]
+fn neighbours_with_names_of_their_own_are_not_one_group() {
+    let document = recorded(&minilm());
+    let attention = document.tree.by_path("encoder.layer.2.attention.self.qkv");
+    let inside = modules(&document, attention.expect("it"));
+    assert_eq!(inside, ["query", "key", "value"]);
+}
+
 /// Groups that differ in an attribute, or in what reads what, are not the same.
 #[test]
 fn groups_of_the_same_operators_that_do_something_else_are_not_one() {

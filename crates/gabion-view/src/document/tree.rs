@@ -330,21 +330,25 @@ impl Shape {
         }
     }
 
-    /// Neighbouring groups with one signature. What only passes made does not part them.
+    /// Neighbouring groups with one signature whose names differ by their numbers alone. What only passes made does not part
+    /// them.
     fn runs(&self, parent: usize, signatures: &[Option<u64>], boxes: &[ViewBox]) -> Vec<Run> {
         let mut runs = Vec::new();
-        let mut now: Option<(Run, u64)> = None;
+        let mut now: Option<(Run, (String, u64))> = None;
         for (at, child) in self.children[parent].iter().enumerate() {
             let signature = match child {
                 Child::Group(group) => match signatures.get(*group).copied().flatten() {
-                    Some(signature) => Some(signature),
+                    Some(signature) => {
+                        let name = self.groups[*group].name.chars();
+                        Some((name.filter(|c| !c.is_ascii_digit()).collect(), signature))
+                    }
                     None => continue,
                 },
                 Child::Box(id) if boxes[*id as usize].stages.start > 0 => continue,
                 Child::Box(_) => None,
             };
-            match (&mut now, signature) {
-                (Some((run, of)), Some(signature)) if *of == signature => {
+            match (&mut now, &signature) {
+                (Some((run, of)), Some(signature)) if of == signature => {
                     run.children.end = at + 1;
                     run.groups += 1;
                 }
