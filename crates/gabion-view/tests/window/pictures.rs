@@ -1,4 +1,4 @@
-//! Six pictures. `UPDATE_SNAPSHOTS=force cargo test -p gabion-view --features window --test window` makes them anew.
+//! Five pictures. `UPDATE_SNAPSHOTS=force cargo test -p gabion-view --features window --test window` makes them anew.
 
 use egui_kittest::SnapshotOptions;
 use gabion_view::look::{ColourBy, Command, Theme, Wanted};
