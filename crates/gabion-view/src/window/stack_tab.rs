@@ -161,6 +161,8 @@ fn reasons(ui: &mut Ui, look: &Look<'_>, stack: &Stack) -> Option<Link> {
     if let more @ 1.. = stack.reasons.len().saturating_sub(MOST_REASONS) {
         ui.label(format!("and {more} more lines of the ledger"));
     }
+    // The bar for scrolling sideways lies over what is last.
+    ui.add_space(14.0);
     followed
 }
 

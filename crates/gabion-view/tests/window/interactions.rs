@@ -276,16 +276,16 @@ fn the_stack_says_why_it_is_one_and_a_reason_leads_to_its_box() {
     harness.get_by_label_contains("0..64  plain, after the product: written as they are");
     let why = "3 products of one activation become one stack of 128 rows";
     // In the tab alone it stands by itself; the details say it after the candidate.
-    harness.get_by_label(why);
+    harness.get_by_label(why).scroll_to_me();
+    // Scrolling takes its time.
+    harness.run_steps(60);
     let entries = document.ledger.entries();
-    let entry = entries.iter().find(|it| it.pass == "stack_siblings");
-    let entry = entry.expect("the line");
-    let candidate = format!("{} {}", entry.scope, entry.candidate);
-    let line = harness.query_all_by_label(&candidate).last();
-    line.expect("the candidate").scroll_to_me();
-    harness.run_steps(SETTLED);
-    let line = harness.query_all_by_label(&candidate).last();
-    line.expect("the candidate").click();
+    let is_ks = |it: &&gabion_lower::Entry| {
+        it.to_string()
+            .starts_with("stack_weights: self_attn: matmul %k:")
+    };
+    let entry = entries.iter().find(is_ks).expect("the line");
+    harness.get_by_label("self_attn matmul %k").click();
     harness.run_steps(SETTLED);
     let (stage, id) = document.box_of(entry).expect("a box");
     assert_eq!(harness.state().look.stage(), stage);
