@@ -16,6 +16,7 @@ pub mod text;
 pub mod verify;
 pub mod view;
 pub mod weight;
+pub mod words;
 
 pub use executor::{
     Executor, InputRef, LoadError, Loaded, MemoryUse, OutputRef, RunError, Session, StoredWeight,

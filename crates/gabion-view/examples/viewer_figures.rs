@@ -8,10 +8,14 @@
 use std::time::Instant;
 
 use egui::{Context, Pos2, RawInput, Rect, vec2};
+use gabion_cpu::cpu_target;
 use gabion_ir::{Builder, Graph};
+use gabion_lower::{LowerOptions, lower};
 use gabion_tensor::TensorType;
+use gabion_view::document::Kind;
 use gabion_view::look::{Command, Pane};
-use gabion_view::window::{Options, Viewer};
+use gabion_view::place::Item;
+use gabion_view::window::{Options, Tab, Viewer};
 use gabion_view::{Document, Sizes};
 
 type Failed = Box<dyn std::error::Error>;
@@ -97,6 +101,68 @@ fn frames(
     );
 }
 
+/// Frames in which nothing happened, with a large group and with a box selected, at every stage that matters and with every
+/// tab: what the panels say must not be worked out again.
+fn panels(graph: &Graph) -> Result<(), Failed> {
+    let options = LowerOptions {
+        record: true,
+        ..LowerOptions::default()
+    };
+    let lowered = lower(graph, &cpu_target(), &options)?;
+    let document = Document::of_lowered(graph, &lowered, &Sizes::default());
+    let entries = document.ledger.entries();
+    println!(
+        "{} boxes at all stages, {} lines of the ledger",
+        document.boxes.len(),
+        entries.len()
+    );
+    let start = Instant::now();
+    let found = entries.iter().filter_map(|it| document.box_of(it)).count();
+    let all = start.elapsed().as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let boxes = document.boxes.len() as u32;
+    let lines: usize = (0..boxes).map(|id| document.entries_of(id).len()).sum();
+    let back = start.elapsed().as_secs_f64() * 1e3;
+    println!("{found} lines lead to a box: {all:.0} ms; boxes to {lines} lines: {back:.0} ms\n");
+    let mut viewer = Viewer::new(&document, Options::default())?;
+    let mut window = Window::new();
+    let group = document.tree.by_path("layers").ok_or("no layers")?;
+    let plan = document.stages.len() - 1;
+    let boxes = &document.stages[plan].boxes;
+    let step = boxes
+        .iter()
+        .rev()
+        .find(|id| document.get(**id).kind == Kind::Step);
+    let step = *step.ok_or("no step")?;
+    println!("| frame | run ms | tessellate ms | both ms |\n|---|---|---|---|");
+    viewer.look.set_stage(plan);
+    for (what, item) in [("group", Item::Group(group)), ("step", Item::Box(step))] {
+        viewer.look.jump(item);
+        for tab in Tab::ALL {
+            viewer.show_tab(tab);
+            for _ in 0..4 {
+                window.frame(&mut viewer, Vec::new());
+            }
+            let name = format!("a {what} selected, tab {}", tab.word());
+            frames(&name, &mut window, &mut viewer, |_, _| {});
+        }
+    }
+    viewer.show_tab(Tab::Steps);
+    for (what, step) in [("groups", 1), ("steps", 2)] {
+        let name = format!("{what} selected in turn");
+        frames(&name, &mut window, &mut viewer, |viewer, at| {
+            let item = match (step, at % 2) {
+                (1, 0) => Item::Group(group),
+                (1, _) => Item::Group(document.tree.get(group).groups[0]),
+                _ => Item::Box(boxes[boxes.len() - 3 - at]),
+            };
+            viewer.look.select(Some(item));
+        });
+    }
+    println!();
+    Ok(())
+}
+
 fn main() -> Result<(), Failed> {
     let graph = layered(300, 111)?;
     let start = Instant::now();
@@ -111,6 +177,9 @@ fn main() -> Result<(), Failed> {
         "{} nodes, collapsed: document {read:.0} ms, first frame {shown:.0} ms\n",
         graph.len()
     );
+
+    drop(viewer);
+    panels(&graph)?;
 
     let graph = layered(25, 64)?;
     let document = Document::of_graph(&graph, &Sizes::default());

@@ -4,12 +4,13 @@
 mod built;
 mod collect;
 pub(crate) mod cost;
+mod reasons;
 mod sizes;
 mod steps;
 mod tree;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gabion_ir::Graph;
 use gabion_lower::{Ledger, Lowered, PlanOrigins};
@@ -211,6 +212,8 @@ pub struct Document {
     pub sizes: Sizes,
     /// Faults of the graph: nodes and what is wrong. They are shown where they are.
     pub faults: Vec<(Option<BoxId>, String)>,
+    /// What leads from lines of the ledger to boxes and back, made when it is first asked for.
+    reasons: OnceLock<reasons::Reasons>,
 }
 
 impl Document {
@@ -302,17 +305,6 @@ impl Document {
             Source::Plan(plan) => Some(plan.as_ref()),
             Source::Graph(_) => None,
         })
-    }
-
-    /// Boxes of another stage that were made from what this one was made from: where it came from, or what became of it.
-    pub fn counterparts(&self, id: BoxId, stage: usize) -> Vec<BoxId> {
-        let origins = &self.get(id).origins;
-        let shares = |other: &BoxId| {
-            let other = &self.get(*other).origins;
-            origins.iter().any(|key| other.binary_search(key).is_ok())
-        };
-        let boxes = self.stages.get(stage).map(|it| it.boxes.iter().copied());
-        boxes.into_iter().flatten().filter(shares).collect()
     }
 
     /// Operations and bytes of a stage.

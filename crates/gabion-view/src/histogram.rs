@@ -1,8 +1,8 @@
-//! How the values of a stored tensor are spread.
+//! How the values of rows of a stored tensor are spread.
 
 use std::collections::BTreeMap;
 
-use gabion_plan::{PartSource, Plan};
+use gabion_plan::{Part, PartSource, Plan, Transform};
 use gabion_tensor::{HostTensor, TensorError};
 
 /// How often values lie where.
@@ -20,6 +20,34 @@ pub struct Histogram {
     pub step: usize,
 }
 
+/// What a part takes from a stored tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Taken {
+    /// The tensor's name.
+    pub tensor: String,
+    /// The first of its rows, counted after what loading does.
+    pub first: usize,
+    /// The row after the last.
+    pub end: usize,
+    /// Loading transposes it: its rows are stored as columns.
+    pub turned: bool,
+}
+
+impl Taken {
+    /// Of a part that comes from a tensor.
+    pub fn of(part: &Part) -> Option<Self> {
+        let PartSource::Checkpoint(name) = &part.source else {
+            return None;
+        };
+        Some(Self {
+            tensor: name.clone(),
+            first: part.rows.start,
+            end: part.rows.end,
+            turned: part.recipe.contains(&Transform::Transpose),
+        })
+    }
+}
+
 /// Values above which not every block is counted.
 const MOST_VALUES: usize = 1 << 20;
 
@@ -27,30 +55,36 @@ impl Histogram {
     /// Into how many parts a range is divided.
     pub const BINS: usize = 64;
 
-    /// Counts the values of a tensor; only every n-th block where there are very many.
+    /// Counts the values of the rows that a part takes, as they are stored; only every n-th block where there are very many.
     ///
     /// # Errors
     /// None for a tensor that could be made.
-    pub fn of(tensor: &HostTensor) -> Result<Self, TensorError> {
-        let (values, step) = sample(tensor, MOST_VALUES)?;
+    pub fn of(tensor: &HostTensor, part: &Part) -> Result<Self, TensorError> {
+        let (values, step) = sample(tensor, part, MOST_VALUES)?;
         Ok(Self::of_values(&values, Self::BINS, step))
     }
 
-    /// The histograms of all tensors that a plan's weights are made of, by name; of those that `load` gives.
+    /// The histograms of all that a plan's weights take from tensors; of those that `load` gives, each loaded once.
     pub fn of_plan(
         plan: &Plan,
         load: impl Fn(&str) -> Option<HostTensor>,
-    ) -> BTreeMap<String, Self> {
-        let mut all = BTreeMap::new();
+    ) -> BTreeMap<Taken, Self> {
+        let mut wanted: BTreeMap<String, BTreeMap<Taken, &Part>> = BTreeMap::new();
         for part in plan.weights.iter().flat_map(|weight| &weight.parts) {
-            let PartSource::Checkpoint(name) = &part.source else {
+            if let Some(taken) = Taken::of(part) {
+                let of_tensor = wanted.entry(taken.tensor.clone()).or_default();
+                of_tensor.entry(taken).or_insert(part);
+            }
+        }
+        let mut all = BTreeMap::new();
+        for (name, parts) in wanted {
+            let Some(tensor) = load(&name) else {
                 continue;
             };
-            if !all.contains_key(name)
-                && let Some(histogram) = load(name).and_then(|tensor| Self::of(&tensor).ok())
-            {
-                all.insert(name.clone(), histogram);
-            }
+            let counted = parts.into_iter();
+            all.extend(
+                counted.filter_map(|(taken, part)| Some((taken, Self::of(&tensor, part).ok()?))),
+            );
         }
         all
     }
@@ -92,24 +126,68 @@ impl Histogram {
     }
 }
 
-/// The values of every n-th block, so that there are not many more than `most`, and n. Only those are decoded.
-fn sample(tensor: &HostTensor, most: usize) -> Result<(Vec<f32>, usize), TensorError> {
+/// The values of every n-th block of a part's rows, so that there are not many more than `most`, and n. Only those are
+/// decoded.
+fn sample(tensor: &HostTensor, part: &Part, most: usize) -> Result<(Vec<f32>, usize), TensorError> {
     let dtype = tensor.dtype();
-    let bytes = tensor.bytes();
-    let blocks = bytes.len() / dtype.block_bytes().max(1);
+    let (elems, size) = (dtype.block_elems().max(1), dtype.block_bytes().max(1));
+    let shapes = shapes(tensor, part);
+    let columns = shapes.last().map_or(1, |it| it.iter().skip(1).product());
+    let all = tensor.bytes().len() / size * elems;
+    let end = part.rows.end.saturating_mul(columns).min(all);
+    let start = part.rows.start.saturating_mul(columns).min(end);
+    let turned = part.recipe.contains(&Transform::Transpose);
+    // Of rows that are stored as columns, every element may lie in a block of its own.
+    let (first, last, share) = match turned {
+        true => (start, end, elems),
+        false => (start / elems, end.div_ceil(elems), elems),
+    };
     // An odd step does not fall into step with rows.
-    let step = (blocks * dtype.block_elems() / most) | 1;
-    if step == 1 {
-        return Ok((tensor.to_f32_vec()?, 1));
-    }
-    let chosen = bytes.chunks_exact(dtype.block_bytes()).step_by(step);
+    let step = ((last - first).saturating_mul(share) / most) | 1;
+    let chosen = (first..last).step_by(step);
+    let place = |at: usize| match turned {
+        true => stored_at(part, &shapes, at).min(all - 1),
+        false => at * elems,
+    };
     let n = chosen.len();
-    let mut kept = Vec::with_capacity(n * dtype.block_bytes());
-    for block in chosen {
-        kept.extend_from_slice(block);
+    let mut kept = Vec::with_capacity(n * size);
+    for at in chosen.clone() {
+        let block = place(at) / elems;
+        kept.extend_from_slice(&tensor.bytes()[block * size..(block + 1) * size]);
     }
-    let values = HostTensor::new(dtype, &[n * dtype.block_elems()], kept)?.to_f32_vec()?;
-    Ok((values, step))
+    let values = HostTensor::new(dtype, &[n * elems], kept)?.to_f32_vec()?;
+    if !turned {
+        return Ok((values, step));
+    }
+    let own = chosen.enumerate();
+    let own = own.map(|(block, at)| values[block * elems + place(at) % elems]);
+    Ok((own.collect(), step))
+}
+
+/// The shape of a tensor before each transform of a part, and the last.
+fn shapes(tensor: &HostTensor, part: &Part) -> Vec<Vec<usize>> {
+    let mut shape = tensor.shape().to_vec();
+    let mut shapes = vec![shape.clone()];
+    for transform in &part.recipe {
+        match transform {
+            Transform::Cast { .. } | Transform::Clamp { .. } => {}
+            Transform::Transpose => shape.reverse(),
+            Transform::Reshape { shape: to } => shape.clone_from(to),
+        }
+        shapes.push(shape.clone());
+    }
+    shapes
+}
+
+/// Which stored element is number `at` after the recipe.
+fn stored_at(part: &Part, shapes: &[Vec<usize>], at: usize) -> usize {
+    let done = part.recipe.iter().zip(shapes).rev();
+    done.fold(at, |at, (transform, before)| {
+        match (transform, before.as_slice()) {
+            (Transform::Transpose, &[rows, columns]) if rows > 0 => at % rows * columns + at / rows,
+            _ => at,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -138,9 +216,10 @@ mod tests {
         for dtype in [DType::F32, DType::F16, DType::Block(BlockFormat::Q8_0)] {
             let tensor = HostTensor::from_vec(&[100, 32], values.clone()).expect("a tensor");
             let tensor = tensor.cast(dtype).expect("encoded");
-            let (all, step) = sample(&tensor, 10_000).expect("values");
+            let part = part("f32[100, 32]", 0..100, vec![]);
+            let (all, step) = sample(&tensor, &part, 10_000).expect("values");
             assert_eq!((all.len(), step), (3200, 1), "{dtype}");
-            let (some, step) = sample(&tensor, 640).expect("values");
+            let (some, step) = sample(&tensor, &part, 640).expect("values");
             assert_eq!(step, 5, "{dtype}");
             let wanted: Vec<f32> = all
                 .chunks(dtype.block_elems())
@@ -150,5 +229,59 @@ mod tests {
                 .collect();
             assert_eq!(some, wanted, "{dtype}");
         }
+    }
+
+    fn part(stored: &str, rows: std::ops::Range<usize>, recipe: Vec<Transform>) -> Part {
+        Part {
+            source: PartSource::Checkpoint("w".to_owned()),
+            stored: stored.parse().expect("a type"),
+            recipe,
+            rows,
+        }
+    }
+
+    #[test]
+    fn only_the_rows_that_a_part_takes_are_counted() {
+        let values: Vec<f32> = (0..4 * 64).map(|at| (at / 64) as f32).collect();
+        for dtype in [DType::F32, DType::BF16, DType::Block(BlockFormat::Q4_0)] {
+            let tensor = HostTensor::from_vec(&[4, 64], values.clone()).expect("a tensor");
+            let tensor = tensor.cast(dtype).expect("encoded");
+            let rows = part("f32[4, 64]", 1..3, vec![]);
+            let histogram = Histogram::of(&tensor, &rows).expect("a histogram");
+            assert_eq!(histogram.range, (1.0, 2.0), "{dtype}");
+            assert_eq!(histogram.bins.iter().sum::<u32>(), 128, "{dtype}");
+            // Rows beyond the tensor are none.
+            let beyond = part("f32[4, 64]", 3..9, vec![]);
+            let histogram = Histogram::of(&tensor, &beyond).expect("a histogram");
+            assert_eq!(histogram.bins.iter().sum::<u32>(), 64, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_stored_as_columns_are_found() {
+        let values: Vec<f32> = (0..4 * 64).map(|at| (at % 64) as f32).collect();
+        let tensor = HostTensor::from_vec(&[4, 64], values).expect("a tensor");
+        for dtype in [DType::F32, DType::Block(BlockFormat::Q8_0)] {
+            let tensor = tensor.cast(dtype).expect("encoded");
+            let columns = part("f32[4, 64]", 10..12, vec![Transform::Transpose]);
+            let (found, _) = sample(&tensor, &columns, 10_000).expect("values");
+            assert_eq!(found.len(), 8, "{dtype}");
+            let near = |it: &f32, to: f32| (it - to).abs() < 0.3;
+            assert!(found[..4].iter().all(|it| near(it, 10.0)), "{found:?}");
+            assert!(found[4..].iter().all(|it| near(it, 11.0)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_takes_each_range_of_rows_once() {
+        let (a, b) = (
+            part("f32[4, 64]", 0..2, vec![]),
+            part("f32[4, 64]", 2..4, vec![]),
+        );
+        let turned = part("f32[4, 64]", 0..2, vec![Transform::Transpose]);
+        let taken = |part: &Part| Taken::of(part).expect("of a tensor");
+        assert_ne!(taken(&a), taken(&b));
+        assert_ne!(taken(&a), taken(&turned));
+        assert_eq!(taken(&a), taken(&a.clone()));
     }
 }

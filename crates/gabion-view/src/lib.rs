@@ -16,6 +16,6 @@ mod timings;
 pub mod window;
 
 pub use document::{Document, Sizes};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Taken};
 pub use look::Look;
 pub use timings::{OtherSteps, Timings};

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod palette;
 pub mod panel;
 pub mod search;
+pub mod stack;
 pub mod trail;
 
 mod difference;
@@ -132,6 +133,9 @@ pub struct Look<'d> {
     scenes: Scenes<'d>,
     counts: Vec<Counts>,
     texts: Vec<Option<Arc<StageText>>>,
+    /// What the panels say, and at which revision they said it.
+    known_details: Option<(u64, Arc<[panel::Section]>)>,
+    known_stack: Option<(u64, Option<Arc<stack::Stack>>)>,
 }
 
 impl<'d> Look<'d> {
@@ -167,6 +171,8 @@ impl<'d> Look<'d> {
             scenes: Scenes::new(document),
             counts: difference::counts(document),
             texts: vec![None; document.stages.len()],
+            known_details: None,
+            known_stack: None,
         };
         look.open_first();
         look

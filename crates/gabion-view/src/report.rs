@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::document::{Document, Stage};
-use crate::{Histogram, OtherSteps, Timings};
+use crate::{Histogram, OtherSteps, Taken, Timings};
 
 /// What a report says beside its document.
 #[derive(Clone, Debug, Default)]
 pub struct ReportOptions {
     /// How long the steps of the plan took, for each thing that was run.
     pub timings: Vec<Timings>,
-    /// How the values of the plan's weights are spread, by the name of the stored tensor ([`Histogram::of_plan`]).
-    pub histograms: BTreeMap<String, Histogram>,
+    /// How the values are spread that the plan's weights take from stored tensors ([`Histogram::of_plan`]).
+    pub histograms: BTreeMap<Taken, Histogram>,
 }
 
 /// Why there is no report.

@@ -4,6 +4,7 @@ mod bottom;
 mod canvas;
 mod details;
 mod edge;
+mod entry;
 mod face;
 mod keys;
 mod memory_tab;
@@ -19,6 +20,7 @@ mod top;
 use egui::{Frame, Panel, RichText, Ui};
 use gabion_tensor::HostTensor;
 
+pub use bottom::Tab;
 pub use picture::{ExportError, ExportKind, export, picture};
 pub use screen::{Ended, Prepared, Screen, Slot};
 
@@ -163,6 +165,11 @@ impl<'d> Viewer<'d> {
     fn go_on_from(&mut self, early: &Viewer<'_>) {
         self.look.go_on_from(&early.look);
         self.follows_system = early.follows_system;
+    }
+
+    /// Shows a tab below the drawing.
+    pub fn show_tab(&mut self, tab: Tab) {
+        self.bottom.tab = tab;
     }
 
     /// How often the drawing was drawn anew; it rests while nothing happens.

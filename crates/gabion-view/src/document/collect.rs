@@ -1,6 +1,6 @@
 //! Collects the boxes of graphs, stage by stage.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gabion_ir::text::Names;
 use gabion_ir::{Graph, NodeId, Op, Origins};
@@ -209,6 +209,7 @@ impl Collector {
             ledger,
             sizes: self.sizes,
             faults: Vec::new(),
+            reasons: OnceLock::new(),
         }
     }
 }

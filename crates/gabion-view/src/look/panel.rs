@@ -1,13 +1,17 @@
-//! What the panels say of a box, a group, a stack of weights and the plan's memory: rows of words, some of which lead
+//! What the panels say of a box, a group and the plan's memory: rows of words, some of which lead
 //! somewhere.
 
-use gabion_plan::{Arrangement, PartSource, Place, Plan, PlanWeight};
-use gabion_tensor::Dim;
+use std::sync::Arc;
 
+use gabion_plan::{Place, Plan};
+use gabion_tensor::Dim;
+use rustc_hash::FxHashSet;
+
+use super::Look;
 use super::colour::{Cost, bytes, count, time};
+use super::stack::outcome_text;
 use super::trail::item_name;
-use super::{Look, ledger};
-use crate::document::{BoxId, Document, FIRST_PLAN_WEIGHT, GroupId, Kind, StageKind};
+use crate::document::{BoxId, Document, GroupId, Kind, StageKind};
 use crate::place::Item;
 
 /// Where a row leads.
@@ -121,15 +125,23 @@ fn read_rows(document: &Document, stage: usize, here: BoxId) -> Vec<Row> {
 }
 
 impl Look<'_> {
-    /// What the details say of the selection; of the whole stage if nothing is selected.
-    pub fn details(&mut self) -> Vec<Section> {
+    /// What the details say of the selection; of the whole stage if nothing is selected. Made when something changed.
+    pub fn details(&mut self) -> Arc<[Section]> {
+        let revision = self.revision();
+        if let Some((known, details)) = &self.known_details
+            && *known == revision
+        {
+            return details.clone();
+        }
         let sections = match self.selection() {
             None => self.stage_details(),
             Some(Item::Group(_)) => self.group_details(),
             Some(Item::Box(id)) => self.box_details(id),
         };
         let said = |section: &Section| !section.rows.is_empty();
-        sections.into_iter().filter(said).collect()
+        let details: Arc<[Section]> = sections.into_iter().filter(said).collect();
+        self.known_details = Some((revision, details.clone()));
+        details
     }
 
     fn stage_details(&mut self) -> Vec<Section> {
@@ -215,14 +227,11 @@ impl Look<'_> {
                 Link::Item(Item::Group(group.parent)),
             )],
         };
-        let present = |id: &&GroupId| {
-            boxes.iter().any(|it| {
-                document
-                    .tree
-                    .ancestors(document.get(*it).group)
-                    .any(|g| g == **id)
-            })
-        };
+        let own = boxes.iter().map(|it| document.get(*it).group);
+        let own: FxHashSet<GroupId> = own.collect();
+        let ancestors = own.iter().flat_map(|id| document.tree.ancestors(*id));
+        let around_boxes: FxHashSet<GroupId> = ancestors.collect();
+        let present = |id: &&GroupId| around_boxes.contains(*id);
         let inner = group.groups.iter().filter(present).map(|id| {
             let item = Item::Group(*id);
             link("group", &*document.tree.get(*id).name, Link::Item(item))
@@ -256,10 +265,11 @@ impl Look<'_> {
                 ];
             }
         };
-        let notes = ledger::entries_of(document, id);
+        let notes = document.entries_of(id);
         let notes = notes.into_iter().map(|at| {
             let entry = &document.ledger.entries()[at];
-            link(entry.pass, entry.candidate.as_str(), Link::Ledger(at))
+            let said = format!("{}: {}", entry.candidate, outcome_text(entry));
+            link(entry.pass, said, Link::Ledger(at))
         });
         vec![
             Section::new("Faults", faults),
@@ -358,94 +368,10 @@ impl Look<'_> {
             Link::Ledger(at) => {
                 let document = self.document();
                 let entry = document.ledger.entries().get(at);
-                if let Some((stage, id)) = entry.and_then(|entry| ledger::box_of(document, entry)) {
+                if let Some((stage, id)) = entry.and_then(|entry| document.box_of(entry)) {
                     self.follow(Link::Stage(stage, id));
                 }
             }
-        }
-    }
-
-    /// The plan's weight that the selection is, is loaded into, or reads.
-    pub fn plan_weight(&self) -> Option<&PlanWeight> {
-        let document = self.document();
-        let plan = document.plan()?;
-        let Item::Box(id) = self.selection()? else {
-            return None;
-        };
-        let it = document.get(id);
-        let of_key = |key: crate::document::Key| {
-            let number = key.0.checked_sub(FIRST_PLAN_WEIGHT)?;
-            plan.weights.get(number as usize)
-        };
-        let read = it.operands.iter().find_map(|operand| of_key(operand.key));
-        let holds = |weight: &&PlanWeight| {
-            let from = |part: &gabion_plan::Part| matches!(&part.source, PartSource::Checkpoint(name) if **name == *it.name);
-            *weight.name == *it.name || weight.parts.iter().any(from)
-        };
-        let by_name = || {
-            (it.kind == Kind::Weight)
-                .then(|| plan.weights.iter().find(holds))
-                .flatten()
-        };
-        of_key(it.key).or(read).or_else(by_name)
-    }
-}
-
-/// A part of a stacked weight, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartRow {
-    /// Rows of the stack.
-    pub rows: std::ops::Range<usize>,
-    /// The tensor that they come from, or `constant`.
-    pub source: String,
-    /// How they are stored: the format's name.
-    pub stored: String,
-    /// The rows of that tensor.
-    pub taken: std::ops::Range<usize>,
-    /// What is done to them while loading.
-    pub recipe: String,
-}
-
-/// The parts of a weight, with the rows that each fills.
-pub fn parts(weight: &PlanWeight) -> Vec<PartRow> {
-    let mut at = 0;
-    let row = |part: &gabion_plan::Part| {
-        let rows = at..at + part.rows.len();
-        at = rows.end;
-        let recipe: Vec<String> = part.recipe.iter().map(transform_text).collect();
-        PartRow {
-            rows,
-            source: match &part.source {
-                PartSource::Checkpoint(name) => name.clone(),
-                PartSource::Constant(_) => "constant".to_owned(),
-            },
-            stored: part.stored.to_string(),
-            taken: part.rows.clone(),
-            recipe: recipe.join(", "),
-        }
-    };
-    weight.parts.iter().map(row).collect()
-}
-
-fn transform_text(transform: &gabion_plan::Transform) -> String {
-    use gabion_plan::Transform;
-    match transform {
-        Transform::Cast { dtype } => format!("to {dtype}"),
-        Transform::Clamp { min, max } => {
-            let limit = |it: &Option<f64>| it.map_or("-".to_owned(), |it| it.to_string());
-            format!("limited to {}..{}", limit(min), limit(max))
-        }
-        Transform::Transpose => "transposed".to_owned(),
-        Transform::Reshape { shape } => format!("as {shape:?}"),
-    }
-}
-
-/// A segment of a weight in words.
-pub fn segment_text(segment: &gabion_plan::WeightSegment) -> String {
-    match segment.arrangement {
-        Arrangement::Plain => "rows by themselves".to_owned(),
-        Arrangement::Halves { block } => {
-            format!("rows i and i + {} of each {block} together", block / 2)
         }
     }
 }

@@ -1,12 +1,11 @@
 //! The ledger's lines, and what each of them speaks of.
 
-use gabion_lower::{Entry, Outcome};
-use rustc_hash::FxHashMap;
+use gabion_lower::Outcome;
 use serde::Serialize;
 
 use super::data::Words;
 use super::orders::item;
-use crate::document::{BoxId, Document, StageKind};
+use crate::document::{BoxId, Document};
 use crate::look::ledger::sources;
 use crate::place::Item;
 
@@ -28,47 +27,13 @@ pub(super) struct LedgerData {
     from: Vec<Vec<BoxId>>,
 }
 
-/// The boxes of a stage by what the ledger calls them.
-struct Candidates<'d>(FxHashMap<(&'d str, String), BoxId>);
-
-impl<'d> Candidates<'d> {
-    fn new(document: &'d Document, stage: usize) -> Self {
-        let mut of = FxHashMap::default();
-        for id in &document.stages[stage].boxes {
-            let it = document.get(*id);
-            let scope = &*document.tree.get(it.group).path;
-            let named = it.name.split(", ").next().filter(|it| it.starts_with('%'));
-            let ty = it.results.first().map(|port| &*port.ty);
-            for word in named.into_iter().chain(ty) {
-                of.entry((scope, format!("{} {word}", it.op)))
-                    .or_insert(*id);
-            }
-        }
-        Self(of)
-    }
-
-    fn find(&self, entry: &Entry) -> Option<BoxId> {
-        let key = (entry.scope.as_str(), entry.candidate.clone());
-        self.0.get(&key).copied()
-    }
-}
-
 impl LedgerData {
     pub(super) fn new<'d>(document: &'d Document, words: &mut Words<'d>) -> Self {
         let mut data = Self::default();
-        let stages = document.stages.iter().enumerate();
-        let passes = stages.filter(|(_, stage)| stage.kind == StageKind::Pass);
-        let by_pass: FxHashMap<&str, usize> = passes.map(|(at, it)| (&*it.name, at)).collect();
-        let mut candidates: FxHashMap<usize, Candidates<'d>> = FxHashMap::default();
         for entry in document.ledger.entries() {
-            let stage = by_pass.get(entry.pass).copied().unwrap_or(0);
-            // What fired is gone afterwards; what a pass made itself was not there before.
-            let seen = [stage.saturating_sub(1), stage].into_iter().find_map(|at| {
-                let known = candidates
-                    .entry(at)
-                    .or_insert_with(|| Candidates::new(document, at));
-                Some((at, Item::Box(known.find(entry)?)))
-            });
+            let stage = document.stage_of(entry).unwrap_or(0);
+            let seen = document.box_of(entry);
+            let seen = seen.map(|(at, id)| (at, Item::Box(id)));
             let seen = seen.or_else(|| {
                 let group = document.tree.by_path(&entry.scope);
                 let group = group.filter(|_| !entry.scope.is_empty())?;

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gabion_plan::{
-    Arrangement, Buffer, Kernel, Layout, PartSource, Place, Plan, PlanWeight, Transform,
-};
+use gabion_plan::{Buffer, Layout, PartSource, Place, Plan, PlanWeight, words as plan_words};
 use serde::Serialize;
 
 use super::data::Words;
-use crate::Histogram;
 use crate::document::{Document, FIRST_PLAN_WEIGHT, FIRST_STEP, Key};
+use crate::{Histogram, Taken};
 
 /// What the plan's panels show. Words are numbers of [`Words`].
 #[derive(Serialize)]
@@ -25,7 +23,7 @@ pub(super) struct PlanData {
     histograms: Vec<HistogramData>,
 }
 
-/// How the values of a stored tensor are spread.
+/// How the values that a part takes of a stored tensor are spread.
 #[derive(Serialize)]
 struct HistogramData {
     /// The tensor's name.
@@ -39,9 +37,9 @@ struct HistogramData {
 }
 
 impl HistogramData {
-    fn new<'d>(of: &'d str, it: &'d Histogram, words: &mut Words<'d>) -> Self {
+    fn new<'d>(of: &'d Taken, it: &'d Histogram, words: &mut Words<'d>) -> Self {
         Self {
-            of: words.get(of),
+            of: words.get(&of.tensor),
             values: [it.range.0, it.range.1, it.mean.0, it.mean.1],
             not_finite: it.not_finite,
             step: it.step,
@@ -58,8 +56,8 @@ struct WeightData {
     /// Its box.
     id: u32,
     bytes: u64,
-    /// Source, stored type, recipe, first row, end row, bytes of those rows.
-    parts: Vec<(u32, u32, u32, usize, usize, u64)>,
+    /// Source, stored type, recipe, first row, end row, bytes of those rows, the number of their histogram and one or 0.
+    parts: Vec<(u32, u32, u32, usize, usize, u64, usize)>,
     /// First row, end row, arrangement, what is done with the products.
     segments: Vec<(usize, usize, u32, u32)>,
 }
@@ -82,17 +80,23 @@ impl PlanData {
     pub(super) fn new<'d>(
         document: &'d Document,
         plan: &'d Plan,
-        histograms: &'d BTreeMap<String, Histogram>,
+        histograms: &'d BTreeMap<Taken, Histogram>,
         words: &mut Words<'d>,
     ) -> Option<Self> {
         let stage = document.stages.len().checked_sub(1)?;
         let find = |key: usize| document.find(stage, Key(key as u32));
         let steps = (0..plan.steps.len()).filter_map(|at| find(FIRST_STEP as usize + at));
         let steps = steps.collect();
-        let done = products(plan);
+        let done = plan_words::after_products(plan);
+        let numbers: BTreeMap<&Taken, usize> = histograms.keys().zip(1..).collect();
         let weights = plan.weights.iter().enumerate().filter_map(|(at, weight)| {
             let id = find(FIRST_PLAN_WEIGHT as usize + at)?;
-            Some(weight_data(document, weight, id, &done[at], words))
+            let mut data = weight_data(document, weight, id, &done[at], words);
+            for (part, data) in weight.parts.iter().zip(&mut data.parts) {
+                let taken = Taken::of(part);
+                data.6 = taken.and_then(|it| numbers.get(&it).copied()).unwrap_or(0);
+            }
+            Some(data)
         });
         let weights = weights.collect();
         let mut buffers = Buffers::default();
@@ -111,32 +115,6 @@ impl PlanData {
             arena: document.sizes.dim(&plan.arena_bytes()),
         })
     }
-}
-
-/// For each weight, what the first product with it does with each of its segments.
-fn products(plan: &Plan) -> Vec<Vec<String>> {
-    let mut done = vec![Vec::new(); plan.weights.len()];
-    for step in &plan.steps {
-        if let Kernel::Matmul(matmul) = &step.kernel
-            && let Some(done) = done.get_mut(matmul.weight.0 as usize)
-            && done.is_empty()
-        {
-            let outputs = matmul.outputs.iter();
-            *done = outputs.map(|it| epilogue_words(&it.epilogue)).collect();
-        }
-    }
-    done
-}
-
-/// `bias, map gelu`: each by its word in the text form.
-fn epilogue_words(epilogue: &[gabion_plan::Epilogue]) -> String {
-    let word = |it: &gabion_plan::Epilogue| match serde_json::to_value(it) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
-        _ => String::new(),
-    };
-    let words: Vec<String> = epilogue.iter().map(word).collect();
-    words.join(", ")
 }
 
 fn weight_data<'d>(
@@ -158,21 +136,18 @@ fn weight_data<'d>(
         let rows = part.stored.shape.first().map_or(1, |d| sizes.dim(d)).max(1);
         let share = stored / rows * (part.rows.len() as u64).min(rows);
         bytes += share;
-        let recipe: Vec<String> = part.recipe.iter().map(transform).collect();
         parts.push((
             source,
             words.own(part.stored.to_string()),
-            words.own(recipe.join(" → ")),
+            words.own(plan_words::recipe(&part.recipe)),
             part.rows.start,
             part.rows.end,
             share,
+            0,
         ));
     }
     let segments = weight.segments.iter().enumerate().map(|(at, segment)| {
-        let arrangement = match segment.arrangement {
-            Arrangement::Plain => "plain".to_owned(),
-            Arrangement::Halves { block } => format!("halves of blocks of {block} rows together"),
-        };
+        let arrangement = plan_words::arrangement(segment.arrangement);
         let done = done.get(at).cloned().unwrap_or_default();
         (
             segment.rows.start,
@@ -193,16 +168,6 @@ fn weight_data<'d>(
         bytes,
         parts,
         segments,
-    }
-}
-
-fn transform(it: &Transform) -> String {
-    let number = |it: Option<f64>| it.map_or("…".to_owned(), |it| it.to_string());
-    match it {
-        Transform::Cast { dtype } => format!("cast {dtype}"),
-        Transform::Clamp { min, max } => format!("clamp {}..{}", number(*min), number(*max)),
-        Transform::Transpose => "transpose".to_owned(),
-        Transform::Reshape { shape } => format!("reshape {shape:?}"),
     }
 }
 

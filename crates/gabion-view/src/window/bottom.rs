@@ -1,11 +1,13 @@
 //! The tabs below the drawing.
 
-use egui::{Label, RichText, ScrollArea, TextWrapMode, Ui};
-use gabion_lower::{Entry, Outcome};
+use std::sync::Arc;
+
+use egui::{Label, RichText, ScrollArea, Ui};
 
 use super::Loads;
+use super::entry::entry_line;
 use super::memory_tab::MemoryTab;
-use super::paint::{color, link};
+use super::paint::color;
 use super::stack_tab::StackTab;
 use super::text_tab::TextTab;
 use crate::document::{BoxId, FIRST_STEP, Kind, StageKind};
@@ -14,29 +16,73 @@ use crate::look::panel::Link;
 use crate::look::{Look, ledger};
 use crate::place::Item;
 
-/// Which tab is shown.
+/// Which tab is shown below the drawing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Tab {
+pub enum Tab {
+    /// The text form of the stage.
     #[default]
     Text,
+    /// What the passes noted.
     Ledger,
+    /// How a weight of the plan is put together.
     Stack,
+    /// The arena over the steps.
     Memory,
+    /// The steps with their costs.
     Steps,
 }
 
-const TABS: [(Tab, &str); 5] = [
-    (Tab::Text, "Text"),
-    (Tab::Ledger, "Ledger"),
-    (Tab::Stack, "Stack"),
-    (Tab::Memory, "Memory"),
-    (Tab::Steps, "Steps"),
-];
+impl Tab {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [
+        Self::Text,
+        Self::Ledger,
+        Self::Stack,
+        Self::Memory,
+        Self::Steps,
+    ];
+
+    /// The word on it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Text => "Text",
+            Self::Ledger => "Ledger",
+            Self::Stack => "Stack",
+            Self::Memory => "Memory",
+            Self::Steps => "Steps",
+        }
+    }
+}
+
+/// The steps of the plan in the order in which they are shown, and the longest time of one.
+struct Steps {
+    steps: Vec<BoxId>,
+    most: f64,
+}
+
+impl Steps {
+    fn new(look: &Look<'_>, plan: usize, by_time: bool) -> Self {
+        let document = look.document();
+        let mut steps = document.stages[plan].boxes.clone();
+        steps.retain(|id| document.get(*id).kind == Kind::Step);
+        if by_time && look.timings().is_some() {
+            let time = |id: &BoxId| time_of(look, *id).unwrap_or(0.0);
+            steps.sort_by(|a, b| time(b).total_cmp(&time(a)));
+        }
+        let times = steps.iter().filter_map(|id| time_of(look, *id));
+        let most = times.fold(0.0, f64::max);
+        Self { steps, most }
+    }
+}
+
+fn time_of(look: &Look<'_>, id: BoxId) -> Option<f64> {
+    look.timings()?.of(look.document().get(id).key)
+}
 
 /// The tabs and what they keep.
 #[derive(Default)]
 pub(super) struct Bottom {
-    tab: Tab,
+    pub(super) tab: Tab,
     text: TextTab,
     filter: String,
     only: Option<bool>,
@@ -45,13 +91,15 @@ pub(super) struct Bottom {
     stack: StackTab,
     memory: MemoryTab,
     by_time: bool,
+    /// The steps as they are shown, and for which revision and order.
+    steps: Option<((u64, bool), Arc<Steps>)>,
 }
 
 impl Bottom {
     pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>, loader: Option<&Loads<'_>>) {
         ui.horizontal(|ui| {
-            for (tab, name) in TABS {
-                ui.selectable_value(&mut self.tab, tab, name);
+            for tab in Tab::ALL {
+                ui.selectable_value(&mut self.tab, tab, tab.word());
             }
             ui.separator();
             self.beside_tabs(ui, look);
@@ -150,45 +198,7 @@ impl Bottom {
             entries.len(),
             |ui, rows| {
                 for at in &entries[rows] {
-                    let entry = &document.ledger.entries()[*at];
-                    ui.horizontal(|ui| {
-                        let (fired, why) = match &entry.outcome {
-                            Outcome::Fired(what) => (true, what),
-                            Outcome::Refused(why) => (false, why),
-                        };
-                        let sign = if fired {
-                            crate::document::Change::Added
-                        } else {
-                            crate::document::Change::Removed
-                        };
-                        let rgb = look.theme.change(sign).unwrap_or(look.theme.text());
-                        ui.label(
-                            RichText::new(if fired { "fired" } else { "refused" })
-                                .color(color(rgb)),
-                        );
-                        ui.label(RichText::new(entry.pass).strong());
-                        let subject = format!("{} {}", entry.scope, entry.candidate);
-                        let label = Label::new(
-                            RichText::new(subject.trim()).color(color(link(look.theme))),
-                        )
-                        .sense(egui::Sense::click());
-                        if ui
-                            .add(label)
-                            .on_hover_cursor(egui::CursorIcon::PointingHand)
-                            .clicked()
-                        {
-                            followed = Some(Link::Ledger(*at));
-                        }
-                        ui.add(
-                            Label::new(
-                                RichText::new(why.as_str()).color(color(look.theme.weak_text())),
-                            )
-                            .wrap_mode(TextWrapMode::Extend),
-                        );
-                        if let Some(id) = source_links(ui, look, entry) {
-                            followed = Some(Link::Stage(0, id));
-                        }
-                    });
+                    followed = entry_line(ui, look, *at).or(followed);
                 }
             },
         );
@@ -208,20 +218,17 @@ impl Bottom {
             ui.label("There is no plan: lowering did not come that far.");
             return;
         };
-        let mut steps: Vec<BoxId> = document.stages[plan].boxes.clone();
-        steps.retain(|id| document.get(*id).kind == Kind::Step);
-        let measured = |id: &BoxId| {
-            look.timings()
-                .and_then(|timings| timings.of(document.get(*id).key))
+        let made_for = (look.revision(), self.by_time);
+        let steps = match &self.steps {
+            Some((known, steps)) if *known == made_for => steps.clone(),
+            _ => {
+                let steps = Arc::new(Steps::new(look, plan, self.by_time));
+                self.steps = Some((made_for, steps.clone()));
+                steps
+            }
         };
-        if self.by_time && look.timings().is_some() {
-            steps.sort_by(|a, b| {
-                measured(b)
-                    .unwrap_or(0.0)
-                    .total_cmp(&measured(a).unwrap_or(0.0))
-            });
-        }
-        let most = steps.iter().filter_map(measured).fold(0.0, f64::max);
+        let Steps { steps, most } = &*steps;
+        let measured = |id: &BoxId| time_of(look, *id);
         let height = ui.text_style_height(&egui::TextStyle::Body);
         let mut followed = None;
         ScrollArea::both().auto_shrink([false, false]).show_rows(
@@ -241,7 +248,7 @@ impl Bottom {
                             followed = Some(*id);
                         }
                         if let Some(us) = measured(id) {
-                            bar(ui, look, us, most, height);
+                            bar(ui, look, us, *most, height);
                             ui.add_sized([70.0, height], Label::new(time(us)));
                         }
                         ui.add_sized(
@@ -273,35 +280,4 @@ fn bar(ui: &mut Ui, look: &Look<'_>, us: f64, most: f64, height: f32) {
     );
     ui.painter()
         .rect_filled(filled, 2.0, color(look.theme.heat(share.sqrt()).fill));
-}
-
-/// More sources than this are counted.
-const MOST_SOURCES: usize = 6;
-
-/// What of the graph as it was built a line of the ledger is about: the one that was clicked.
-fn source_links(ui: &mut Ui, look: &Look<'_>, entry: &Entry) -> Option<BoxId> {
-    let document = look.document();
-    let sources = ledger::sources(document, entry);
-    let mut clicked = None;
-    for (at, id) in sources.iter().take(MOST_SOURCES).enumerate() {
-        let words = ledger::source_words(document, *id);
-        let words = match at {
-            0 => format!("from {words}"),
-            _ => words,
-        };
-        let label = Label::new(RichText::new(words).color(color(link(look.theme))));
-        let label = label
-            .sense(egui::Sense::click())
-            .wrap_mode(TextWrapMode::Extend);
-        let shown = ui
-            .add(label)
-            .on_hover_cursor(egui::CursorIcon::PointingHand);
-        if shown.clicked() {
-            clicked = Some(*id);
-        }
-    }
-    if let more @ 1.. = sources.len().saturating_sub(MOST_SOURCES) {
-        ui.label(format!("and {more} more"));
-    }
-    clicked
 }

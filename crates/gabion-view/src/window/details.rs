@@ -22,7 +22,7 @@ pub(super) fn panel(ui: &mut Ui, look: &mut Look<'_>) {
     ScrollArea::vertical()
         .auto_shrink([false, false])
         .show(ui, |ui| {
-            for section in &sections {
+            for section in sections.iter() {
                 CollapsingHeader::new(RichText::new(section.title).strong())
                     .default_open(true)
                     .show(ui, |ui| {

@@ -3,31 +3,36 @@
 use std::collections::BTreeMap;
 
 use egui::{Rect, RichText, ScrollArea, Sense, Stroke, Ui, vec2};
+use gabion_plan::{Part, PlanWeight};
 
 use super::Loads;
+use super::entry::entry_line;
 use super::paint::{color, faint, link};
-use crate::Histogram;
 use crate::look::Look;
 use crate::look::palette::{Rgb, mix};
-use crate::look::panel::{PartRow, parts, segment_text};
+use crate::look::panel::Link;
+use crate::look::stack::{PartRow, Stack};
+use crate::{Histogram, Taken};
 
 /// The tab.
 #[derive(Default)]
 pub(super) struct StackTab {
-    /// By the name of the tensor; nothing if it cannot be read.
-    histograms: BTreeMap<String, Option<Histogram>>,
+    /// Of what parts take; nothing if it cannot be read.
+    histograms: BTreeMap<Taken, Option<Histogram>>,
 }
 
 impl StackTab {
     pub(super) fn ui(&mut self, ui: &mut Ui, look: &mut Look<'_>, loader: Option<&Loads<'_>>) {
-        let Some(weight) = look.plan_weight() else {
+        let known = look.stack().and_then(|stack| {
+            let weight = look.document().plan()?.weights.get(stack.number)?;
+            Some((stack, weight))
+        });
+        let Some((stack, weight)) = known else {
             ui.label("Select a weight, or a step of the plan that multiplies by one.");
             return;
         };
-        let rows = parts(weight);
-        let all = weight.rows().max(1);
         let mut followed = None;
-        ScrollArea::vertical()
+        ScrollArea::both()
             .auto_shrink([false, false])
             .show(ui, |ui| {
                 ui.horizontal_wrapped(|ui| {
@@ -39,96 +44,130 @@ impl StackTab {
                         weight.segments.len()
                     ));
                 });
-                strip(ui, look, &rows, all);
-                egui::Grid::new("parts")
-                    .num_columns(6)
-                    .spacing([14.0, 3.0])
-                    .striped(true)
-                    .show(ui, |ui| {
-                        for head in [
-                            "rows",
-                            "from",
-                            "stored as",
-                            "its rows",
-                            "while loading",
-                            "values",
-                        ] {
-                            ui.label(RichText::new(head).color(color(look.theme.weak_text())));
-                        }
-                        ui.end_row();
-                        for (at, row) in rows.iter().enumerate() {
-                            ui.label(
-                                RichText::new(format!("{}..{}", row.rows.start, row.rows.end))
-                                    .color(color(part_color(look, at))),
-                            );
-                            let name = egui::Label::new(
-                                RichText::new(&row.source).color(color(link(look.theme))),
-                            )
-                            .sense(Sense::click());
-                            if ui
-                                .add(name)
-                                .on_hover_cursor(egui::CursorIcon::PointingHand)
-                                .clicked()
-                            {
-                                followed = Some(row.source.clone());
-                            }
-                            ui.label(&row.stored);
-                            ui.label(format!("{}..{}", row.taken.start, row.taken.end));
-                            ui.label(if row.recipe.is_empty() {
-                                "as it is"
-                            } else {
-                                &row.recipe
-                            });
-                            self.values(ui, look, &row.source, loader);
-                            ui.end_row();
-                        }
-                    });
-                if !weight.segments.is_empty() {
-                    ui.add_space(4.0);
-                    ui.label(RichText::new("Segments").strong());
-                    for segment in &weight.segments {
-                        ui.label(format!(
-                            "{}..{}  {}",
-                            segment.rows.start,
-                            segment.rows.end,
-                            segment_text(segment)
-                        ));
-                    }
-                }
+                strip(ui, look, &stack.parts, weight.rows().max(1));
+                followed = self.parts(ui, look, &stack, weight, loader);
+                segments(ui, &stack);
+                followed = reasons(ui, look, &stack).or(followed);
             });
-        if let Some(name) = followed
-            && let Some(item) = look.named_anywhere(&name)
-        {
-            look.follow(item);
+        if let Some(link) = followed {
+            look.follow(link);
         }
     }
 
-    fn values(&mut self, ui: &mut Ui, look: &Look<'_>, name: &str, loader: Option<&Loads<'_>>) {
+    /// The parts; where the one that was clicked leads.
+    fn parts(
+        &mut self,
+        ui: &mut Ui,
+        look: &Look<'_>,
+        stack: &Stack,
+        weight: &PlanWeight,
+        loader: Option<&Loads<'_>>,
+    ) -> Option<Link> {
+        const HEADS: [&str; 6] = [
+            "rows",
+            "from",
+            "stored as",
+            "its rows",
+            "while loading",
+            "values",
+        ];
+        let mut followed = None;
+        let grid = egui::Grid::new("parts").num_columns(HEADS.len());
+        grid.spacing([14.0, 3.0]).striped(true).show(ui, |ui| {
+            for head in HEADS {
+                ui.label(RichText::new(head).color(color(look.theme.weak_text())));
+            }
+            ui.end_row();
+            for (at, (row, part)) in stack.parts.iter().zip(&weight.parts).enumerate() {
+                let rows = format!("{}..{}", row.rows.start, row.rows.end);
+                ui.label(RichText::new(rows).color(color(part_color(look, at))));
+                let name = RichText::new(&row.source).color(color(link(look.theme)));
+                let name = ui.add(egui::Label::new(name).sense(Sense::click()));
+                if name
+                    .on_hover_cursor(egui::CursorIcon::PointingHand)
+                    .clicked()
+                {
+                    followed = look.named_anywhere(&row.source);
+                }
+                ui.label(&row.stored);
+                ui.label(format!("{}..{}", row.taken.start, row.taken.end));
+                ui.label(match row.recipe.as_str() {
+                    "" => "as it is",
+                    recipe => recipe,
+                });
+                self.values(ui, look, part, loader);
+                ui.end_row();
+            }
+        });
+        followed
+    }
+
+    fn values(&mut self, ui: &mut Ui, look: &Look<'_>, part: &Part, loader: Option<&Loads<'_>>) {
+        let Some(taken) = Taken::of(part) else {
+            return;
+        };
         let Some(loader) = loader else {
             ui.label("not loaded");
             return;
         };
-        if !self.histograms.contains_key(name) {
-            if ui
-                .small_button("count")
-                .on_hover_text("reads the tensor and counts its values")
-                .clicked()
-            {
-                let histogram = loader(name).and_then(|tensor| Histogram::of(&tensor).ok());
-                self.histograms.insert(name.to_owned(), histogram);
-                // The row is higher now.
-                ui.ctx().request_repaint();
-            }
-            return;
-        }
-        match self.histograms.get(name).and_then(Option::as_ref) {
-            Some(histogram) => draw(ui, look, histogram),
-            None => {
+        match self.histograms.get(&taken) {
+            Some(Some(histogram)) => draw(ui, look, histogram),
+            Some(None) => {
                 ui.label("cannot be read");
+            }
+            None => {
+                if ui
+                    .small_button("count")
+                    .on_hover_text("reads the tensor and counts the values of these rows")
+                    .clicked()
+                {
+                    let tensor = loader(&taken.tensor);
+                    let histogram = tensor.and_then(|it| Histogram::of(&it, part).ok());
+                    self.histograms.insert(taken, histogram);
+                    // The row is higher now.
+                    ui.ctx().request_repaint();
+                }
             }
         }
     }
 }
+
+/// How the rows are used.
+fn segments(ui: &mut Ui, stack: &Stack) {
+    if stack.segments.is_empty() {
+        return;
+    }
+    ui.add_space(4.0);
+    ui.label(RichText::new("Segments").strong());
+    for segment in &stack.segments {
+        ui.label(format!(
+            "{}..{}  {}, after the product: {}",
+            segment.rows.start, segment.rows.end, segment.arrangement, segment.after
+        ));
+    }
+}
+
+/// The ledger's lines about the weight and its products; where the one that was clicked leads.
+fn reasons(ui: &mut Ui, look: &Look<'_>, stack: &Stack) -> Option<Link> {
+    if stack.reasons.is_empty() {
+        return None;
+    }
+    ui.add_space(4.0);
+    ui.label(RichText::new("Reasons").strong());
+    let mut followed = None;
+    for at in stack.reasons.iter().take(MOST_REASONS) {
+        followed = entry_line(ui, look, *at).or(followed);
+    }
+    if let more @ 1.. = stack.reasons.len().saturating_sub(MOST_REASONS) {
+        ui.label(format!("and {more} more lines of the ledger"));
+    }
+    // The bar for scrolling sideways lies over what is last.
+    ui.add_space(14.0);
+    followed
+}
+
+/// Lines that are drawn at most: all are laid out in each frame.
+const MOST_REASONS: usize = 60;
 
 fn part_color(look: &Look<'_>, at: usize) -> Rgb {
     const HUES: [Rgb; 6] = [
@@ -203,12 +242,8 @@ fn draw(ui: &mut Ui, look: &Look<'_>, histogram: &Histogram) {
             rect.bottom(),
             Stroke::new(1.0, color(look.theme.weak_text())),
         );
-        let counted = match histogram.step {
-            1 => String::new(),
-            step => format!(", one block in {step} counted"),
-        };
         response.on_hover_text(format!(
-            "from {} to {}{counted}",
+            "from {} to {}",
             histogram.range.0, histogram.range.1
         ));
         let words = format!(
@@ -216,6 +251,9 @@ fn draw(ui: &mut Ui, look: &Look<'_>, histogram: &Histogram) {
             histogram.range.0, histogram.range.1, histogram.mean.0, histogram.mean.1
         );
         ui.label(words);
+        if histogram.step > 1 {
+            ui.label(format!("one block in {} counted", histogram.step));
+        }
         if histogram.not_finite > 0 {
             ui.label(
                 RichText::new(format!("{} not finite", histogram.not_finite))

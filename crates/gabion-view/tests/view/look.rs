@@ -411,10 +411,10 @@ fn times_are_of_steps() {
     look.select(step.map(|id| Item::Box(*id)));
     let costs: Vec<(String, String)> = look
         .details()
-        .into_iter()
-        .flat_map(|section| section.rows)
+        .iter()
+        .flat_map(|section| &section.rows)
         .filter(|row| row.label.starts_with("measured"))
-        .map(|row| (row.label, row.value))
+        .map(|row| (row.label.clone(), row.value.clone()))
         .collect();
     assert_eq!(costs.len(), 2, "{costs:?}");
     assert_eq!(
@@ -448,11 +448,9 @@ fn details_lead_to_operands_users_and_other_stages() {
         })
         .collect();
     insta::assert_snapshot!(text.join("\n"));
-    let reads = look
-        .details()
-        .into_iter()
-        .find(|section| section.title == "Reads")
-        .expect("operands");
+    let details = look.details();
+    let reads = details.iter().find(|section| section.title == "Reads");
+    let reads = reads.expect("operands");
     look.follow(reads.rows[1].link.expect("a link"));
     assert_eq!(
         look.selection(),
@@ -465,9 +463,9 @@ fn a_weight_leads_to_its_stack() {
     let document = recorded(&three_linears());
     let mut look = Look::new(&document);
     look.jump(box_named(&look, "self_attn.k_proj.weight"));
-    let weight = look.plan_weight().expect("the plan's weight");
-    let parts = gabion_view::look::panel::parts(weight);
-    let rows: Vec<(usize, usize, &str)> = parts
+    let stack = look.stack().expect("the plan's weight");
+    let rows: Vec<(usize, usize, &str)> = stack
+        .parts
         .iter()
         .map(|part| (part.rows.start, part.rows.end, part.source.as_str()))
         .collect();
@@ -508,7 +506,7 @@ fn ledger_lines_lead_to_their_boxes() {
     for at in fired {
         let entry = &document.ledger.entries()[at];
         assert_eq!(entry.pass, "stack_siblings");
-        let (stage, id) = gabion_view::look::ledger::box_of(&document, entry).expect("its box");
+        let (stage, id) = document.box_of(entry).expect("its box");
         assert!(document.stages[stage].boxes.contains(&id));
     }
 }

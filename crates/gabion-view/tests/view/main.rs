@@ -9,6 +9,7 @@ mod look;
 mod provenance;
 #[path = "../graphs/random.rs"]
 mod random;
+mod reasons;
 mod samples;
 mod scene;
 mod wires;

@@ -2,11 +2,15 @@
 
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
+use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use gabion_view::look::{ColourBy, Pane, Theme};
 use gabion_view::place::{Direction, Item};
+use gabion_view::window::Viewer;
 
-use crate::support::{SETTLED, click, harness, layered, place_of, recorded, three_linears};
+use crate::support::{
+    SETTLED, click, harness, layered, place_of, recorded, rect_of, three_linears,
+};
 
 #[test]
 fn a_click_selects_and_a_click_beside_it_does_not() {
@@ -218,6 +222,74 @@ fn a_line_of_the_text_and_its_box_light_up_together() {
     harness.get_by_label(&label).click();
     harness.run_steps(SETTLED);
     assert_eq!(harness.state().look.selection(), Some(q));
+}
+
+/// Pixels of a rectangle of the window.
+fn pixels(harness: &mut Harness<'_, Viewer<'_>>, of: egui::Rect) -> Vec<image::Rgba<u8>> {
+    let picture = harness.render().expect("a picture");
+    let (left, right) = (of.left().max(0.0) as u32, of.right() as u32);
+    let xs = left..right.min(picture.width());
+    let ys = of.top() as u32..(of.bottom() as u32).min(picture.height());
+    let all = ys.flat_map(|y| xs.clone().map(move |x| (x, y)));
+    all.map(|(x, y)| *picture.get_pixel(x, y)).collect()
+}
+
+#[test]
+fn hovering_a_line_lights_its_box_and_hovering_a_box_its_line() {
+    let document = recorded(&three_linears());
+    let mut harness = harness(&document, Theme::Light);
+    let q = harness.state().look.named("q").expect("a product");
+    let Item::Box(id) = q else {
+        panic!("{q:?} is no box");
+    };
+    let line = document.text(0).line_of(id).expect("a line");
+    let label = format!("line {}", line + 1);
+    let line = harness.get_by_label(&label).rect();
+    let at = place_of(&mut harness, q);
+    let around = rect_of(&mut harness, q);
+    harness.hover_at(egui::pos2(2.0, 2.0));
+    harness.run_steps(SETTLED);
+    assert_eq!(harness.state().look.hover(), None);
+    let dark = (pixels(&mut harness, line), pixels(&mut harness, around));
+    harness.hover_at(line.left_center() + egui::vec2(60.0, 0.0));
+    harness.run_steps(SETTLED);
+    assert_eq!(harness.state().look.hover(), Some(q));
+    assert!(pixels(&mut harness, around) != dark.1, "the box is lit");
+    harness.hover_at(at);
+    harness.run_steps(SETTLED);
+    assert_eq!(harness.state().look.hover(), Some(q));
+    assert!(pixels(&mut harness, line) != dark.0, "the line is lit");
+    harness.hover_at(egui::pos2(2.0, 2.0));
+    harness.run_steps(SETTLED);
+    assert_eq!(harness.state().look.hover(), None);
+    assert!(pixels(&mut harness, line) == dark.0, "the light is out");
+}
+
+#[test]
+fn the_stack_says_why_it_is_one_and_a_reason_leads_to_its_box() {
+    let document = recorded(&three_linears());
+    let mut harness = harness(&document, Theme::Light);
+    let weight = harness.state().look.named("self_attn.k_proj.weight");
+    harness.state_mut().look.select(weight);
+    harness.get_by_label("Stack").click();
+    harness.run_steps(SETTLED);
+    harness.get_by_label_contains("0..64  plain, after the product: written as they are");
+    let why = "3 products of one activation become one stack of 128 rows";
+    // In the tab alone it stands by itself; the details say it after the candidate.
+    harness.get_by_label(why).scroll_to_me();
+    // Scrolling takes its time.
+    harness.run_steps(60);
+    let entries = document.ledger.entries();
+    let is_ks = |it: &&gabion_lower::Entry| {
+        it.to_string()
+            .starts_with("stack_weights: self_attn: matmul %k:")
+    };
+    let entry = entries.iter().find(is_ks).expect("the line");
+    harness.get_by_label("self_attn matmul %k").click();
+    harness.run_steps(SETTLED);
+    let (stage, id) = document.box_of(entry).expect("a box");
+    assert_eq!(harness.state().look.stage(), stage);
+    assert_eq!(harness.state().look.selection(), Some(Item::Box(id)));
 }
 
 #[test]

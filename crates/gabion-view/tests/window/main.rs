@@ -2,6 +2,7 @@
 //! pictures. Nothing is shown anywhere: pictures are painted by the crate's own rasteriser, which needs no graphics card
 //! and gives the same pixels on every machine.
 
+mod exports;
 #[path = "../graphs/mod.rs"]
 mod graphs;
 mod interactions;

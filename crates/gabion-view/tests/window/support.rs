@@ -85,6 +85,22 @@ pub(crate) fn place_of(harness: &mut Harness<'_, Viewer<'_>>, item: Item) -> egu
     viewer.drawing().min + egui::vec2(x, y)
 }
 
+/// What an item of the drawing covers in the window, with its border.
+pub(crate) fn rect_of(harness: &mut Harness<'_, Viewer<'_>>, item: Item) -> egui::Rect {
+    let viewer = harness.state_mut();
+    let placement = viewer.look.placement(Pane::Now).expect("a placement");
+    let rect = placement.items[placement.find(item).expect("it is visible")].rect;
+    let corner = |x: f32, y: f32| {
+        let (x, y) = viewer.look.camera.to_screen((x, y));
+        viewer.drawing().min + egui::vec2(x, y)
+    };
+    let (min, max) = (
+        corner(rect.x, rect.y),
+        corner(rect.x + rect.w, rect.y + rect.h),
+    );
+    egui::Rect::from_min_max(min, max).expand(4.0)
+}
+
 /// Clicks once, or twice in quick succession.
 pub(crate) fn click(harness: &mut Harness<'_, Viewer<'_>>, at: egui::Pos2, times: usize) {
     harness.hover_at(at);

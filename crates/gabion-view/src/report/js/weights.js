@@ -6,7 +6,7 @@ class WeightsPanel {
     this.doc = panels.doc;
     const { plan, words } = this.doc;
     this.weights = plan.weights;
-    this.histograms = new Map(plan.histograms.map((it) => [it.of, it]));
+    this.histograms = plan.histograms;
     const panel = panels.filtered({
       label: "Weights of the plan", columns: [["weight", "minmax(160px,3fr)", "path"], ["values", "minmax(110px,1.2fr)"], ["parts", "56px", "num"], ["stored as", "minmax(80px,1fr)"], ["layout", "64px"], ["bytes", "84px", "num"]],
       cells: (at) => {
@@ -96,16 +96,17 @@ class WeightsPanel {
     return element("div", { class: "tables" }, tables);
   }
 
-  /** How the values of each stored tensor are spread. */
+  /** How the values of each part are spread, as they are stored. */
   spread(weight) {
     const { words } = this.doc;
-    const sources = [...new Set(weight.parts.map(([source]) => source))].filter((it) => this.histograms.has(it));
-    if (sources.length === 0) return null;
-    const head = ["tensor", "from", "to", "mean", "deviation", "values"].map((it) => element("th", { scope: "col" }, [it]));
-    const rows = sources.map((source) => {
-      const it = this.histograms.get(source);
+    const parts = weight.parts.filter((part) => part[6] > 0);
+    if (parts.length === 0) return null;
+    const head = ["part", "from", "to", "mean", "deviation", "values"].map((it) => element("th", { scope: "col" }, [it]));
+    const rows = parts.map(([source, , , first, end, , number]) => {
+      const it = this.histograms[number - 1];
+      const name = `${words[source]}, rows ${first}–${end - 1}`;
       const numbers = it.values.map((value) => element("td", {}, [numberText(value)]));
-      return element("tr", {}, [element("td", {}, [words[source]]), ...numbers, element("td", {}, [this.bars(it, words[source])])]);
+      return element("tr", {}, [element("td", {}, [name]), ...numbers, element("td", {}, [this.bars(it, name)])]);
     });
     return element("table", { class: "spread" }, [element("caption", {}, ["Values"]), element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
   }
