@@ -11,4 +11,5 @@ mod provenance;
 mod random;
 mod samples;
 mod scene;
+mod search;
 mod wires;

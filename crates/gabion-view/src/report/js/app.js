@@ -381,16 +381,16 @@ class App {
   find(question, goes = true, silent = false) {
     const begin = performance.now();
     const stage = this.doc.stage(this.at);
-    const list = this.search.find(stage, question);
+    const { list, fault } = this.search.find(stage, question);
     const took = performance.now() - begin;
-    this.found = question.trim() === "" ? null : { question, stage: stage.number, list, at: goes && list.length > 0 ? 0 : -1, took };
+    this.found = question.trim() === "" ? null : { question, stage: stage.number, list, fault, at: goes && list.length > 0 ? 0 : -1, took };
     this.searchBox.update();
     // Read by tests: how long the answer took, and how many there were.
     Object.assign(document.documentElement.dataset, { searchMs: took.toFixed(1), searches: (this.searches += 1) });
     if (silent) return;
     if (goes && list.length > 0) this.jump(this.at, itemOfBox(list[0]));
     else this.paint();
-    if (this.found) this.announce(list.length === 0 ? "Nothing is found" : `${countText(list.length)} found`);
+    if (this.found) this.announce(fault ?? (list.length === 0 ? "Nothing is found" : `${countText(list.length)} found`));
   }
 
   nextFound(by) {

@@ -29,7 +29,6 @@ class SearchBox {
       clearTimeout(this.waiting);
       this.waiting = setTimeout(() => app.find(this.input.value), 80);
     });
-    this.input.addEventListener("focus", () => setTimeout(() => app.search.prepare(), 0));
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
         clearTimeout(this.waiting);
@@ -50,7 +49,10 @@ class SearchBox {
   update() {
     const { found } = this.app;
     const n = found?.list.length ?? 0;
-    this.count.textContent = !found ? "" : n === 0 ? "none" : found.at < 0 ? countText(n) : `${countText(found.at + 1)} of ${countText(n)}`;
+    this.count.textContent = !found ? "" : found.fault ?? (n === 0 ? "none" : found.at < 0 ? countText(n) : `${countText(found.at + 1)} of ${countText(n)}`);
+    this.count.title = found?.fault ?? "";
+    this.count.classList.toggle("fault", Boolean(found?.fault));
+    this.input.setAttribute("aria-invalid", String(Boolean(found?.fault)));
     this.before.disabled = n === 0;
     this.after.disabled = n === 0;
     this.input.classList.toggle("nothing", Boolean(found) && n === 0);
@@ -204,6 +206,11 @@ async function start() {
   window.placementOf = (stage, open, right, sizes) => {
     const layout = new Layout(doc.stage(stage), new Set(), (item) => sizes.get(item));
     return layout.place(new Set(open), right);
+  };
+  // What a question finds in a stage, or why it cannot be read: a test compares it with what the window says.
+  window.foundBy = (stage, question) => {
+    const { list, fault } = app.search.find(doc.stage(stage), question);
+    return { fault, found: list.map((id) => `${doc.opWord(id)} ${doc.nameWord(id)}`) };
   };
   // Where what is selected, or what is made of it, is seen in each pane: a test clicks there.
   window.selectionSeenAt = () => app.panes.filter((pane) => !pane.root.hidden).map((pane) => {
