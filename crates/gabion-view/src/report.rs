@@ -45,12 +45,13 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 
 /// The page's script, in the order in which it is read.
-const SCRIPTS: [&str; 18] = [
+const SCRIPTS: [&str; 19] = [
     include_str!("report/js/data.js"),
     include_str!("report/js/stage.js"),
     include_str!("report/js/columns.js"),
     include_str!("report/js/place.js"),
     include_str!("report/js/search.js"),
+    include_str!("report/js/ledger.js"),
     include_str!("report/js/colour.js"),
     include_str!("report/js/paint.js"),
     include_str!("report/js/pane.js"),

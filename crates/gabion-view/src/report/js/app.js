@@ -7,6 +7,7 @@ class App {
     this.camera = new Camera();
     this.theme = readTheme();
     this.search = new Search(doc);
+    this.ledger = new Ledger(doc);
     this.stage = 0;
     this.mode = "after";
     this.open = new Set();
@@ -120,10 +121,16 @@ class App {
       pane.show(look.stage, pane.placement, look, shown.length > 1 || before ? (before || at === 0 ? `before ${pass}` : `after ${pass}`) : name);
     });
     this.legend.replaceChildren(...this.coloursOf(this.doc.stage(this.at)).legend());
-    const item = this.selectedItem(this.at);
-    this.tree.select(item);
-    this.details.show(this.doc.stage(this.at), item);
+    this.tree.select(this.selectedItem(this.at));
+    this.showDetails();
     this.panels.update();
+  }
+
+  /** Of what is selected, at the stage that the tree shows or else in the other pane. */
+  showDetails() {
+    const numbers = [this.at, ...this.shownStages().map(([number]) => number)];
+    const number = numbers.find((it) => this.selectedItem(it) !== null) ?? this.at;
+    this.details.show(this.doc.stage(number), this.selectedItem(number));
   }
 
   resized() {
@@ -192,11 +199,12 @@ class App {
       this.trailAt = this.trail.length - 1;
     }
     this.paint();
-    const node = item === null ? null : this.pane.placement.visible(this.doc, item);
+    const here = this.selectedItem(this.at);
+    const node = here === null ? null : this.pane.placement.visible(this.doc, here);
     if (node && center) this.pane.goTo(node);
     else if (node && from !== "canvas") this.pane.keepInView(node);
     // A tree says its own items.
-    if (from !== "tree") this.announce(item === null ? "Nothing is selected" : `Selected ${this.doc.describe(item)}`);
+    if (from !== "tree") this.announce(item === null ? "Nothing is selected" : `Selected ${this.doc.describe(item)}${here === null ? ", which is not at this stage" : ""}`);
     this.remember();
   }
 
@@ -244,7 +252,7 @@ class App {
       if (here < 0) {
         this.selected = item;
         this.paint();
-        this.details.show(pane.stage, item);
+        this.remember();
         this.announce(`Selected ${this.doc.describe(item)}, in stage ${pane.stage.info.name} only`);
         return;
       }
@@ -495,16 +503,33 @@ class App {
     }
   }
 
+  /** Reads the address; gives what is selected. A box may be one that is not at the stage. */
   recall() {
     const words = new URLSearchParams(location.hash.slice(1));
     const stage = this.doc.stages.findIndex((it) => it.name === words.get("stage"));
     const mode = words.get("show");
-    if (stage > 0) [this.stage, this.mode] = [stage, ["before", "both"].includes(mode) ? mode : "after"];
-    if (measureOf(this.doc, words.get("colour"))) this.colour = words.get("colour");
+    this.stage = Math.max(0, stage);
+    this.mode = stage > 0 && ["before", "both"].includes(mode) ? mode : "after";
+    this.colour = measureOf(this.doc, words.get("colour")) ? words.get("colour") : "kind";
     this.right = words.get("direction") === "right";
     const group = Number(words.get("group") ?? -1);
     const box = Number(words.get("box") ?? -1);
     if (group > 0 && group < this.doc.nGroups) return itemOfGroup(group);
-    return Number.isInteger(box) && box >= 0 && box < this.doc.n && this.doc.find(this.at, this.doc.key[box]) === box ? itemOfBox(box) : null;
+    return Number.isInteger(box) && box >= 0 && box < this.doc.n ? itemOfBox(box) : null;
+  }
+
+  /** The address of an open page became another: the page goes there. */
+  follow() {
+    // Links inside the page are no places in the graph.
+    if (location.hash.length > 1 && !location.hash.includes("=")) return;
+    const panes = this.shownStages().length;
+    const selected = this.recall();
+    this.cone = null;
+    if (this.found) this.find(this.found.question, false, true);
+    this.controls.update();
+    this.refresh();
+    if (panes !== this.shownStages().length) this.panesChanged();
+    if (selected !== null) this.jump(this.at, selected);
+    else this.select(null);
   }
 }

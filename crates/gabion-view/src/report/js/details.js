@@ -19,7 +19,9 @@ class Details {
     const { trail, trailAt } = this.app;
     this.back.disabled = trailAt <= 0;
     this.forward.disabled = trailAt + 1 >= trail.length;
-    if (item === null) this.body.replaceChildren(...this.overview(stage));
+    const { selected } = this.app;
+    if (item === null && selected !== null) this.body.replaceChildren(...this.absent(stage, selected));
+    else if (item === null) this.body.replaceChildren(...this.overview(stage));
     else this.body.replaceChildren(...(isGroup(item) ? this.group(stage, numberOf(item)) : this.box(stage, numberOf(item))));
   }
 
@@ -80,6 +82,28 @@ class Details {
     ];
   }
 
+  /** What is selected, but is not at the stage that is shown. */
+  absent(stage, item) {
+    const { doc } = stage;
+    const id = numberOf(item);
+    const chip = element("span", { class: "chip refused" }, ["not at this stage"]);
+    const title = element("h2", { class: "title" }, [isGroup(item) ? doc.groupLabel(id) : doc.opWord(id), " ", chip]);
+    const name = isGroup(item) ? doc.pathWord(id) : doc.nameWord(id);
+    const facts = isGroup(item) ? [["in", this.path(stage, doc.parent[id])]] : [["kind", doc.kinds[doc.kind[id]]], ["type", doc.typeWord(id)], ["in", this.path(stage, doc.group[id])]];
+    const parts = [title, ...(name ? [element("p", { class: "name" }, [name])] : []), this.facts(facts)];
+    if (!isGroup(item)) {
+      const made = stage.number < doc.start[id] ? "Made from, at this stage" : "Became, at this stage";
+      parts.push(...this.links(made, stage, stage.counterparts(id)));
+    }
+    const where = doc.whereIs(item).map(([first, end]) => {
+      const [from, to] = [doc.stages[first].name, doc.stages[end - 1].name];
+      return this.link(doc.stage(first), this.versionAt(first, item), [from === to ? from : `${from} to ${to}`]);
+    });
+    return [...parts, ...this.section("Is at the stages", [element("ul", { class: "links" }, where)])];
+  }
+
+  versionAt(stage, item) { return isGroup(item) ? item : itemOfBox(this.app.doc.find(stage, this.app.doc.key[numberOf(item)])); }
+
   box(stage, id) {
     const { doc } = stage;
     const item = itemOfBox(id);
@@ -112,7 +136,21 @@ class Details {
       ...this.links("Read by", stage, [...stage.usersOf(id)]),
       ...this.weight(id),
       ...this.history(stage, id),
+      ...this.ledger(id),
     ];
+  }
+
+  /** What passes said about it: each line leads to the ledger. */
+  ledger(id) {
+    const { doc, ledger, panels } = this.app;
+    const lines = ledger.about(id);
+    const list = lines.slice(0, MOST_LINKS).map((at) => element("li", { class: "line" }, [
+      element("button", { type: "button", class: "link", click: () => panels.showLedger(at), "aria-label": `Go to the ledger: ${doc.words[ledger.lines.pass[at]]}, ${doc.words[ledger.lines.candidate[at]]}` }, [doc.words[ledger.lines.pass[at]]]),
+      element("span", { class: `chip ${ledger.outcome(at)}` }, [ledger.outcome(at)]), element("span", {}, [doc.words[ledger.lines.candidate[at]]]),
+      element("div", { class: "why" }, [doc.words[ledger.lines.why[at]]]),
+    ]));
+    if (lines.length > MOST_LINKS) list.push(element("li", { class: "dim" }, [`and ${countText(lines.length - MOST_LINKS)} more`]));
+    return this.section("Ledger", lines.length === 0 ? [] : [element("ul", { class: "links ledger" }, list)], lines.length);
   }
 
   /** What it came from, and what it became. */

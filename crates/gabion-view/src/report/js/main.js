@@ -129,6 +129,12 @@ function makeControls(app) {
   byId("help-button").addEventListener("click", () => help.showModal());
   byId("help-close").addEventListener("click", () => help.close());
   makeTheme(app, byId("theme"));
+  return {
+    update: () => {
+      colour.value = app.colour;
+      directed();
+    },
+  };
 }
 
 /** Light, dark, or as the system says. */
@@ -194,7 +200,7 @@ async function start() {
   document.getElementById("panes").append(...panes.map((pane) => pane.root));
   document.getElementById("details").replaceWith(app.details.root);
   document.getElementById("drawer").replaceWith(app.panels.root);
-  makeControls(app);
+  app.attach({ controls: makeControls(app) });
   makeKeys(app);
   document.getElementById("loading").remove();
   document.getElementById("app").hidden = false;
@@ -202,6 +208,7 @@ async function start() {
   app.refresh();
   for (const pane of panes) pane.resize();
   if (selected !== null) app.jump(app.at, selected);
+  window.addEventListener("hashchange", () => app.follow());
   // Where things lie with these groups open, if they are of these sizes: a test compares it with what the window says.
   window.placementOf = (stage, open, right, sizes) => {
     const layout = new Layout(doc.stage(stage), new Set(), (item) => sizes.get(item));
