@@ -45,7 +45,7 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 
 /// The page's script, in the order in which it is read.
-const SCRIPTS: [&str; 19] = [
+const SCRIPTS: [&str; 20] = [
     include_str!("report/js/data.js"),
     include_str!("report/js/stage.js"),
     include_str!("report/js/columns.js"),
@@ -55,6 +55,7 @@ const SCRIPTS: [&str; 19] = [
     include_str!("report/js/colour.js"),
     include_str!("report/js/paint.js"),
     include_str!("report/js/pane.js"),
+    include_str!("report/js/export.js"),
     include_str!("report/js/list.js"),
     include_str!("report/js/tree.js"),
     include_str!("report/js/details.js"),

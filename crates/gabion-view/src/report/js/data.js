@@ -66,6 +66,9 @@ class Doc {
     }
     this.line = new Uint32Array(data.line);
     for (let at = 1; at < this.n; at++) this.line[at] += this.line[at - 1];
+    // What the document calls each key: files for other programs say it.
+    this.keyNumbers = new Float64Array(data.keys);
+    for (let at = 1; at < this.keyNumbers.length; at++) this.keyNumbers[at] += this.keyNumbers[at - 1];
     this.kind = new Uint8Array(data.kind);
     this.flops = new Float64Array(data.flops);
     this.bytes = new Float64Array(data.bytes);
@@ -174,6 +177,9 @@ class Doc {
     const at = this.resultStart[id] + result;
     return at < this.resultStart[id + 1] ? this.words[this.types[at]] : "";
   }
+
+  /** Where the types of a box's results stand among all. */
+  resultsOf(id) { return Array.from({ length: this.resultStart[id + 1] - this.resultStart[id] }, (_, at) => this.resultStart[id] + at); }
 
   /** Attributes as pairs of words. */
   attributes(id) {

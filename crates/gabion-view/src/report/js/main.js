@@ -125,6 +125,19 @@ function makeControls(app) {
     app.announce("The picture is saved as PNG");
     close(false);
   });
+  const texts = {
+    dot: ["What is visible is saved as DOT", "text/vnd.graphviz", () => dotText(app.pane.stage, app.pane.placement, (item) => app.coloursOf(app.pane.stage).of(item)[0])],
+    json: ["The document is saved as JSON", "application/json", () => JSON.stringify(documentJson(app.doc))],
+    explorer: ["The stage is saved for Model Explorer", "application/json", () => JSON.stringify(explorerJson(app.doc.stage(app.at)))],
+  };
+  for (const [kind, [words, type, make]] of Object.entries(texts)) {
+    byId(`export-${kind}`).addEventListener("click", () => {
+      const file = { dot: name("dot"), json: `${app.doc.title}.json`, explorer: name("explorer.json") }[kind];
+      download(new Blob([make()], { type }), file);
+      app.announce(words);
+      close(false);
+    });
+  }
   const help = byId("help");
   byId("help-button").addEventListener("click", () => help.showModal());
   byId("help-close").addEventListener("click", () => help.close());
@@ -213,6 +226,11 @@ async function start() {
   window.placementOf = (stage, open, right, sizes) => {
     const layout = new Layout(doc.stage(stage), new Set(), (item) => sizes.get(item));
     return layout.place(new Set(open), right);
+  };
+  // What is visible with these groups open, as DOT, but for colours: a test compares it with what the window writes.
+  window.dotOf = (stage, open, right) => {
+    const layout = new Layout(doc.stage(stage), new Set(), (item) => sizeOf(doc.stage(stage), item));
+    return dotText(doc.stage(stage), layout.place(new Set(open), right), () => "");
   };
   // What a question finds in a stage, or why it cannot be read: a test compares it with what the window says.
   window.foundBy = (stage, question) => {
