@@ -289,6 +289,54 @@ def test_cones_and_colours(open_report):
     expect(page.locator("#legend")).to_contain_text("fastest of 3 runs")
 
 
+def test_all_but_the_highlight_can_be_hidden(open_report):
+    report = open_report("three")
+    page = report.page
+    items = page.get_by_role("treeitem")
+    everything = items.count()
+    page.get_by_role("treeitem", name=re.compile("^matmul %k")).click()
+    page.get_by_role("button", name="Upstream").click()
+    page.get_by_role("button", name="Isolate").click()
+    # The product, what it reads, and the module around them.
+    names = [it.get_attribute("aria-label") for it in items.all()]
+    assert len(names) == 4 and all(re.match("input x|self_attn|weight self_attn.k|matmul %k", it) for it in names), names
+    assert report.live() == "3 boxes shown, all others are hidden"
+    page.get_by_role("button", name="Show the rest").click()
+    expect(items).to_have_count(everything)
+    # Without a highlight: both ways. A jump to what is hidden shows everything again.
+    page.get_by_role("button", name="Show all", exact=True).last.click()
+    page.locator(".pane canvas").first.focus()
+    page.keyboard.press("i")
+    expect(items).to_have_count(5)
+    report.search("name:%v")
+    expect(items).to_have_count(everything)
+    assert report.title() == "matmul"
+
+
+def test_bookmarks(open_report):
+    report = open_report("three")
+    page = report.page
+    mark = page.get_by_role("button", name="Bookmark")
+    expect(mark).to_be_disabled()
+    page.get_by_role("treeitem", name=re.compile("^matmul %k")).click()
+    mark.click()
+    expect(mark).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("tab", name="Passes").click()
+    report.row("passes", "stack_siblings").click()
+    page.get_by_role("treeitem", name=re.compile("^stacked_matmul ")).click()
+    expect(mark).to_have_attribute("aria-pressed", "false")
+    page.locator(".pane canvas").first.focus()
+    page.keyboard.press("b")
+    expect(page.locator(".details .bookmarks li")).to_have_count(2)
+    page.keyboard.press("Shift+B")
+    assert (report.stage(), report.title()) == ("Graph as built", "matmul")
+    page.keyboard.press("Shift+B")
+    assert (report.stage(), report.title()) == ("stack_siblings", "stacked_matmul added")
+    page.locator(".details .bookmarks").get_by_role("button", name=re.compile("^Go to matmul %k")).click()
+    mark.click()
+    expect(page.locator(".details .bookmarks li")).to_have_count(1)
+
+
 def test_times_are_offered_only_where_there_are_any(open_report):
     words = lambda name: open_report(name).page.locator("#colour option").all_inner_texts()
     assert "measured time" in words("smollm2") and "measured time" not in words("three")

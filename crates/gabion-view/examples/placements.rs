@@ -113,7 +113,10 @@ fn exported(document: &Document) -> Value {
     let mut dots = Vec::new();
     for stage in [0, last / 2, last] {
         for bits in [0, u64::MAX, 0xb1d5_6c3a_97e4_2f0b] {
-            let open: Vec<u32> = groups.clone().filter(|id| bits >> (id % 64) & 1 == 1).collect();
+            let open: Vec<u32> = groups
+                .clone()
+                .filter(|id| bits >> (id % 64) & 1 == 1)
+                .collect();
             let mut look = Look::new(document);
             look.set_stage(stage);
             for id in groups.clone() {

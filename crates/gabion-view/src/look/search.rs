@@ -174,8 +174,8 @@ fn term(word: &str) -> Result<Option<Term>, String> {
         .case_insensitive(true)
         .size_limit(MOST_BYTES)
         .build();
-    let expression =
-        built.map_err(|error| format!("`{text}` is not a regular expression: {}", reason(&error)))?;
+    let expression = built
+        .map_err(|error| format!("`{text}` is not a regular expression: {}", reason(&error)))?;
     Ok(Some(Term {
         field,
         expression,

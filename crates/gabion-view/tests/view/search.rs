@@ -58,7 +58,10 @@ fn a_search_that_cannot_be_read_says_so_and_finds_nothing() {
     let document = document();
     let mut look = Look::new(&document);
     look.set_search("op:matmul");
-    assert_eq!((look.search().found.len(), look.search().fault()), (3, None));
+    assert_eq!(
+        (look.search().found.len(), look.search().fault()),
+        (3, None)
+    );
     look.set_search("op:matmul /gate");
     let fault = look.search().fault().expect("a fault");
     assert!(fault.contains("not closed"), "{fault}");

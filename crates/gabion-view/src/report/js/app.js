@@ -17,6 +17,8 @@ class App {
     this.right = false;
     this.showTypes = true;
     this.cone = null;
+    this.isolated = false;
+    this.bookmarks = [];
     this.found = null;
     this.searches = 0;
     this.trail = [];
@@ -49,7 +51,7 @@ class App {
     const panes = this.shownStages().length;
     this.keepPlace(() => {
       [this.stage, this.mode] = [next, wanted];
-      this.cone = null;
+      this.forgetCone();
       if (this.found) this.find(this.found.question, false, true);
       this.refresh();
     });
@@ -73,11 +75,12 @@ class App {
   // ---- layout and drawing
 
   layout(number) {
-    const key = `${number} ${[...this.hidden].sort()}`;
+    const only = this.isolated ? this.coneAt(this.doc.stage(number)).boxes : null;
+    const key = `${number} ${[...this.hidden].sort()} ${only ? this.cone.number : ""}`;
     let layout = this.layouts.get(key);
     if (!layout) {
       const stage = this.doc.stage(number);
-      layout = new Layout(stage, this.hidden, (item) => sizeOf(stage, item));
+      layout = new Layout(stage, this.hidden, (item) => sizeOf(stage, item), only);
       if (this.layouts.size >= 4) this.layouts.delete(this.layouts.keys().next().value);
       this.layouts.set(key, layout);
     }
@@ -194,6 +197,7 @@ class App {
   /** Selects an item of the stage that is shown; null for none. */
   select(item, { from = "", center = false, trail = true } = {}) {
     this.selected = item;
+    if (item === null && this.isolated) this.isolate(false);
     if (trail && item !== null) {
       this.trail = [...this.trail.slice(Math.max(0, this.trailAt - 40), this.trailAt + 1), [this.at, item]];
       this.trailAt = this.trail.length - 1;
@@ -214,6 +218,7 @@ class App {
     const stays = isGroup(item) || this.doc.find(pass, this.doc.key[numberOf(item)]) >= 0;
     if (pass !== stage) this.setStage(pass, this.mode === "both" && stays ? "both" : "before");
     else if (stage !== this.at) this.setStage(stage, this.mode === "both" && stage > 0 ? "both" : "after");
+    if (this.isolated) this.isolate(false);
     const around = this.doc.ancestors(this.doc.groupOfItem(item));
     if (!isGroup(item) && this.hidden.has(this.doc.kind[numberOf(item)])) this.setHidden(this.doc.kind[numberOf(item)], false);
     if (around.some((group) => !this.open.has(group))) {
@@ -337,9 +342,44 @@ class App {
     this.paint();
   }
 
-  /** Dims all but what an item depends on (`up`), what depends on it (`down`), or its neighbours (`near`). */
+  /** The number of the bookmark of an item at this stage, or -1. */
+  bookmarkOf(item) { return this.bookmarks.findIndex(([stage, it]) => stage === this.at && it === item); }
+
+  toggleBookmark() {
+    const item = this.selectedItem(this.at);
+    if (item === null) return;
+    const at = this.bookmarkOf(item);
+    if (at >= 0) this.bookmarks.splice(at, 1);
+    else this.bookmarks.push([this.at, item]);
+    this.showDetails();
+    this.announce(at >= 0 ? "The bookmark is removed" : `Bookmark ${this.bookmarks.length} is set`);
+  }
+
+  nextBookmark() {
+    if (this.bookmarks.length === 0) return;
+    const item = this.selectedItem(this.at);
+    const [stage, next] = this.bookmarks[(this.bookmarkOf(item) + 1) % this.bookmarks.length];
+    this.jump(stage, next);
+  }
+
+  forgetCone() { [this.cone, this.isolated] = [null, false]; }
+
+  /** Hides all that is dimmed; without a highlight, all but what the selection depends on and what depends on it. */
+  isolate(isolated) {
+    const item = this.selectedItem(this.at);
+    if (isolated && !this.cone && item !== null) this.showCone(item, "both");
+    const was = this.isolated;
+    this.isolated = isolated && this.cone !== null;
+    if (was === this.isolated) return;
+    this.keepPlace(() => this.refresh());
+    if (this.isolated) this.pane.fit();
+    this.announce(this.isolated ? `${plural(this.cone.boxes.size, "box")} shown, all others are hidden` : "Everything is shown");
+  }
+
+  /** Dims all but what an item depends on (`up`), what depends on it (`down`), either (`both`), or its neighbours (`near`). */
   showCone(item, way = "up") {
     if (item === null) {
+      this.isolate(false);
       this.cone = null;
     } else {
       const stage = this.doc.stage(this.at);
@@ -352,10 +392,13 @@ class App {
           for (const user of stage.usersOf(id)) boxes.add(user);
         }
       } else {
-        boxes = stage.cone(start, way === "up");
+        boxes = new Set(way === "down" ? start : stage.cone(start, true));
+        if (way !== "up") for (const id of stage.cone(start, false)) boxes.add(id);
       }
-      this.cone = { stage: stage.number, boxes, keys: new Set(Array.from(boxes, (id) => this.doc.key[id])) };
-      const words = { up: "it depends on", down: "depends on it", near: "is beside it" }[way];
+      this.isolate(false);
+      this.cones = (this.cones ?? 0) + 1;
+      this.cone = { number: this.cones, stage: stage.number, boxes, keys: new Set(Array.from(boxes, (id) => this.doc.key[id])) };
+      const words = { up: "it depends on", down: "depends on it", both: "around it", near: "is beside it" }[way];
       this.announce(`${plural(boxes.size - start.length, "box")} ${words}`);
     }
     this.paint();
@@ -444,7 +487,7 @@ class App {
     const [w, h] = [pane.width, pane.height];
     const keys = {
       ArrowUp: () => this.walk(pane, 0, -1), ArrowDown: () => this.walk(pane, 0, 1), ArrowLeft: () => this.walk(pane, -1, 0), ArrowRight: () => this.walk(pane, 1, 0),
-      Enter: () => this.toggleSelected(), " ": () => this.toggleSelected(), Escape: () => this.selectAround(), Backspace: () => this.selectAround(),
+      Enter: () => this.toggleSelected(), " ": () => this.toggleSelected(), Escape: () => (this.isolated ? this.isolate(false) : this.selectAround()), Backspace: () => this.selectAround(),
       "+": () => camera.zoom(1.25, w / 2, h / 2), "=": () => camera.zoom(1.25, w / 2, h / 2), "-": () => camera.zoom(0.8, w / 2, h / 2),
       f: () => pane.fit(), 0: () => pane.fit(),
     };
@@ -524,7 +567,7 @@ class App {
     if (location.hash.length > 1 && !location.hash.includes("=")) return;
     const panes = this.shownStages().length;
     const selected = this.recall();
-    this.cone = null;
+    this.forgetCone();
     if (this.found) this.find(this.found.question, false, true);
     this.controls.update();
     this.refresh();

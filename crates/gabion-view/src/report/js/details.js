@@ -9,8 +9,9 @@ class Details {
     this.body = element("div", { class: "details-body" });
     this.back = element("button", { type: "button", class: "small", click: () => app.travel(-1), "aria-label": "Back to what was selected before", title: "Back (Alt+←)" }, ["←"]);
     this.forward = element("button", { type: "button", class: "small", click: () => app.travel(1), "aria-label": "Forward again", title: "Forward (Alt+→)" }, ["→"]);
+    this.mark = element("button", { type: "button", class: "small", click: () => app.toggleBookmark(), "aria-label": "Bookmark", "aria-pressed": "false", title: "Set or remove a bookmark (b); B goes to the next" }, ["☆"]);
     this.root = element("aside", { class: "details", "aria-label": "Details" }, [
-      element("div", { class: "bar" }, [element("h2", {}, ["Details"]), element("span", { class: "grow" }), this.back, this.forward]),
+      element("div", { class: "bar" }, [element("h2", {}, ["Details"]), element("span", { class: "grow" }), this.mark, this.back, this.forward]),
       this.body,
     ]);
   }
@@ -19,10 +20,22 @@ class Details {
     const { trail, trailAt } = this.app;
     this.back.disabled = trailAt <= 0;
     this.forward.disabled = trailAt + 1 >= trail.length;
+    const marked = item !== null && this.app.bookmarkOf(item) >= 0;
+    this.mark.disabled = this.app.selectedItem(this.app.at) === null;
+    this.mark.setAttribute("aria-pressed", String(marked));
+    this.mark.textContent = marked ? "★" : "☆";
     const { selected } = this.app;
     if (item === null && selected !== null) this.body.replaceChildren(...this.absent(stage, selected));
     else if (item === null) this.body.replaceChildren(...this.overview(stage));
     else this.body.replaceChildren(...(isGroup(item) ? this.group(stage, numberOf(item)) : this.box(stage, numberOf(item))));
+    this.body.append(...this.bookmarks());
+  }
+
+  /** What the reader has set, in this order, each with its stage. */
+  bookmarks() {
+    const { bookmarks, doc } = this.app;
+    const list = bookmarks.map(([number, item]) => this.link(doc.stage(number), item, [doc.describe(item)], doc.stages[number].name));
+    return this.section("Bookmarks", list.length === 0 ? [] : [element("ul", { class: "links bookmarks" }, list)], list.length);
   }
 
   link(stage, item, words, more = "") {
@@ -180,6 +193,7 @@ class Details {
       button("Downstream", "Show only what depends on it", () => app.showCone(item, "down")),
       button("Neighbours", "Show only what it reads and what reads it", () => app.showCone(item, "near")),
     ];
+    all.push(button(app.isolated ? "Show the rest" : "Isolate", app.isolated ? "Show what is hidden (i)" : "Hide all that is not highlighted (i)", () => app.isolate(!app.isolated)));
     if (app.cone) all.push(button("Show all", "End the highlight", () => app.showCone(null)));
     if (!isGroup(item)) all.push(button("Text", "Show its line in the text form", () => app.panels.showText(numberOf(item))));
     return element("div", { class: "actions", role: "group", "aria-label": "Actions" }, all);

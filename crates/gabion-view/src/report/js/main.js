@@ -184,10 +184,11 @@ function makeKeys(app) {
     const keys = {
       "/": () => document.getElementById("search").focus(), "?": () => document.getElementById("help").showModal(),
       "[": () => app.setStage(app.stage - 1), "]": () => app.setStage(app.stage + 1), n: () => app.nextFound(1), N: () => app.nextFound(-1),
+      i: () => app.isolate(!app.isolated), b: () => app.toggleBookmark(), B: () => app.nextBookmark(),
     };
     // A tree looks for letters.
     const act = keys[event.key];
-    if (!act || (event.key.toLowerCase() === "n" && event.target.closest("[role=tree]"))) return;
+    if (!act || (/^[a-z]$/i.test(event.key) && event.target.closest("[role=tree]"))) return;
     act();
     event.preventDefault();
   });
