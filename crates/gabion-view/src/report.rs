@@ -45,7 +45,7 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 
 /// The page's script, in the order in which it is read.
-const SCRIPTS: [&str; 20] = [
+const SCRIPTS: [&str; 21] = [
     include_str!("report/js/data.js"),
     include_str!("report/js/stage.js"),
     include_str!("report/js/columns.js"),
@@ -64,6 +64,7 @@ const SCRIPTS: [&str; 20] = [
     include_str!("report/js/memory.js"),
     include_str!("report/js/look.js"),
     include_str!("report/js/slider.js"),
+    include_str!("report/js/focus.js"),
     include_str!("report/js/app.js"),
     include_str!("report/js/main.js"),
 ];

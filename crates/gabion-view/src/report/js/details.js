@@ -112,7 +112,8 @@ class Details {
       const [from, to] = [doc.stages[first].name, doc.stages[end - 1].name];
       return this.link(doc.stage(first), this.versionAt(first, item), [from === to ? from : `${from} to ${to}`]);
     });
-    return [...parts, ...this.section("Is at the stages", [element("ul", { class: "links" }, where)])];
+    const ledger = isGroup(item) ? [] : this.ledger(id);
+    return [...parts, ...this.section("Is at the stages", [element("ul", { class: "links" }, where)]), ...ledger];
   }
 
   versionAt(stage, item) { return isGroup(item) ? item : itemOfBox(this.app.doc.find(stage, this.app.doc.key[numberOf(item)])); }
