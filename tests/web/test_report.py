@@ -28,7 +28,7 @@ def test_a_report_opens_within_its_limits(open_report, name):
 @pytest.mark.parametrize("name", ALL)
 def test_search_answers_within_its_limit(open_report, name):
     report = open_report(name)
-    for question in ["op:matmul", "dtype:f32 weight", "shape:[tokens,64]", "name:q_proj", "/gate|up/", r"op:/^\D+$/", "no such thing"]:
+    for question in ["op:matmul", "dtype:f32 weight", "shape:[tokens,64]", "name:q_proj", "/gate|up/", r"op:/^\D+$/", "*gate*", "-op:weight -in:layers.7", "no such thing"]:
         report.search(question)
         assert float(report.data("search-ms")) <= SEARCH_MS, question
     assert report.page.locator("#search-count").inner_text() == "none"
@@ -237,11 +237,26 @@ def test_cones_and_colours(open_report):
     page.get_by_role("button", name="Upstream").click()
     assert re.fullmatch(r"[\d,]+ boxes it depends on", report.live())
     canvas = page.locator(".pane canvas").first
-    dimmed = canvas.screenshot()
-    page.get_by_role("button", name="Show all", exact=True).first.click()
+
+    def picture():
+        page.mouse.move(2, 2)
+        page.wait_for_timeout(400)
+        return canvas.screenshot()
+
+    # Each picture is compared with one that differs in nothing else.
+    dimmed = picture()
+    page.locator(".details").get_by_role("button", name="Show all", exact=True).click()
+    plain = picture()
+    assert plain == picture(), "nothing moves by itself"
+    assert plain != dimmed
     page.locator("#colour").select_option("flops")
-    page.wait_for_timeout(200)
-    assert canvas.screenshot() != dimmed
+    coloured = picture()
+    assert coloured != plain
+    page.locator("#colour").select_option("bytes")
+    assert picture() not in (plain, coloured)
+    page.locator("#colour").select_option("kind")
+    assert picture() == plain
+    page.locator("#colour").select_option("flops")
     expect(page.locator("#legend")).to_contain_text("total")
     page.locator("#colour").select_option("time")
     expect(page.locator("#legend")).to_contain_text("fastest of 3 runs")

@@ -1,8 +1,8 @@
 //! Reports, and beside each where the window puts everything with this or that open: `tests/web` asks the page for the same
-//! and compares.
+//! and compares. So are the files that both write for other programs.
 //!
-//! `cargo run -p gabion-view --example placements -- FOLDER [GRAPH.gir]..` writes `placed-NAME.html` and `placed-NAME.json`
-//! for the graphs and for one that is drawn at random.
+//! `cargo run -p gabion-view --example placements -- FOLDER [GRAPH.gir]..` writes `placed-NAME.html`, `placed-NAME.json`
+//! and `exported-NAME.json` for the graphs and for one that is drawn at random.
 
 use std::path::Path;
 
@@ -10,6 +10,8 @@ use gabion_cpu::cpu_target;
 use gabion_ir::Graph;
 use gabion_lower::{LowerOptions, lower};
 use gabion_view::document::GroupId;
+use gabion_view::export::{dot, json as export_json, model_explorer};
+use gabion_view::look::{Look, Pane};
 use gabion_view::place::{Direction, Item, Open, Placement, Scene, default_size, place};
 use gabion_view::report::{ReportOptions, report};
 use gabion_view::{Document, Sizes};
@@ -70,6 +72,8 @@ fn write(folder: &Path, name: &str, graph: &Graph) -> Result<(), Failed> {
     std::fs::write(folder.join(format!("placed-{name}.html")), page)?;
     let expected = serde_json::to_string(&expected(&document))?;
     std::fs::write(folder.join(format!("placed-{name}.json")), expected)?;
+    let exported = serde_json::to_string(&exported(&document))?;
+    std::fs::write(folder.join(format!("exported-{name}.json")), exported)?;
     Ok(())
 }
 
@@ -100,6 +104,33 @@ fn expected(document: &Document) -> Value {
         }
     }
     json!({ "sizes": sizes.collect::<Vec<Value>>(), "cases": cases })
+}
+
+/// What the window writes: all as JSON, every stage for Model Explorer, and some views as DOT.
+fn exported(document: &Document) -> Value {
+    let last = document.stages.len() - 1;
+    let groups = 1..document.tree.groups.len() as u32;
+    let mut dots = Vec::new();
+    for stage in [0, last / 2, last] {
+        for bits in [0, u64::MAX, 0xb1d5_6c3a_97e4_2f0b] {
+            let open: Vec<u32> = groups
+                .clone()
+                .filter(|id| bits >> (id % 64) & 1 == 1)
+                .collect();
+            let mut look = Look::new(document);
+            look.set_stage(stage);
+            for id in groups.clone() {
+                look.set_open(GroupId(id), open.contains(&id));
+            }
+            for direction in [Direction::Down, Direction::Right] {
+                look.set_direction(direction);
+                let right = direction == Direction::Right;
+                let text = dot(&mut look, Pane::Now);
+                dots.push(json!({ "stage": stage, "right": right, "open": open, "text": text }));
+            }
+        }
+    }
+    json!({ "json": export_json(document), "explorer": model_explorer(document), "dots": dots })
 }
 
 /// An item as the page's data say it.

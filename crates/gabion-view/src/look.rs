@@ -88,6 +88,11 @@ pub struct Search {
 }
 
 impl Search {
+    /// Why what was typed cannot be read.
+    pub fn fault(&self) -> Option<&str> {
+        self.query.fault()
+    }
+
     /// Whether a box was found.
     pub fn marks(&self, id: BoxId) -> bool {
         self.marks.contains(&id)

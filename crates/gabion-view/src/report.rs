@@ -45,15 +45,17 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 
 /// The page's script, in the order in which it is read.
-const SCRIPTS: [&str; 18] = [
+const SCRIPTS: [&str; 21] = [
     include_str!("report/js/data.js"),
     include_str!("report/js/stage.js"),
     include_str!("report/js/columns.js"),
     include_str!("report/js/place.js"),
     include_str!("report/js/search.js"),
+    include_str!("report/js/ledger.js"),
     include_str!("report/js/colour.js"),
     include_str!("report/js/paint.js"),
     include_str!("report/js/pane.js"),
+    include_str!("report/js/export.js"),
     include_str!("report/js/list.js"),
     include_str!("report/js/tree.js"),
     include_str!("report/js/details.js"),
@@ -62,6 +64,7 @@ const SCRIPTS: [&str; 18] = [
     include_str!("report/js/memory.js"),
     include_str!("report/js/look.js"),
     include_str!("report/js/slider.js"),
+    include_str!("report/js/focus.js"),
     include_str!("report/js/app.js"),
     include_str!("report/js/main.js"),
 ];

@@ -1,4 +1,9 @@
 //! Queries over the boxes of a stage: words that all have to match, some of them with the field that they are looked for in.
+//! The page of a report reads the same language (`report/js/search.js`); `tests/search_cases.json` says what both find.
+
+use std::borrow::Cow;
+
+use regex::{Regex, RegexBuilder};
 
 use crate::document::{BoxId, Document, ViewBox};
 
@@ -13,21 +18,22 @@ enum Field {
     Module,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Term {
     field: Field,
-    /// In lower case.
-    word: String,
+    /// What the text has to have in it; patterns are anchored.
+    expression: Regex,
     /// Boxes that match are left out.
     not: bool,
 }
 
-/// A query: `op:matmul 576 -name:lm_head in:layers.3`. Words are parts of what they are looked for in; with `*` or `?` they
-/// are patterns for all of it. A word without a field is looked for in the operator, the name, the type and the module path.
-/// Case does not matter. Shapes match with and without their spaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A query: `op:matmul 576 -name:lm_head in:layers.3 /gate|up/`. Words are parts of what they are looked for in; with `*`
+/// or `?` they are patterns for all of it; between slashes they are regular expressions. A word without a field is looked
+/// for in the operator, the name, the types and the module path. Case does not matter, nor do spaces in types.
+#[derive(Clone, Debug, Default)]
 pub struct Query {
     terms: Vec<Term>,
+    fault: Option<String>,
 }
 
 /// The fields, for those who explain them.
@@ -39,18 +45,34 @@ pub const FIELDS: [(&str, &str); 5] = [
     ("in:", "the module path"),
 ];
 
+/// An expression larger than this once it is compiled is refused: nobody types one, and it would be slow.
+const MOST_BYTES: usize = 1 << 20;
+
 impl Query {
-    /// Reads a query. Every text is one.
+    /// Reads a query. One that cannot be read has a [`fault`](Self::fault) and finds nothing.
     pub fn new(text: &str) -> Self {
-        let terms = words(text).into_iter().filter_map(|word| term(&word));
-        Self {
-            terms: terms.collect(),
+        let terms: Result<Vec<Option<Term>>, String> =
+            words(text).iter().map(|word| term(word)).collect();
+        match terms {
+            Ok(terms) => Self {
+                terms: terms.into_iter().flatten().collect(),
+                fault: None,
+            },
+            Err(fault) => Self {
+                terms: Vec::new(),
+                fault: Some(fault),
+            },
         }
     }
 
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// Why it cannot be read.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Whether a box matches.
@@ -71,21 +93,34 @@ impl Query {
     }
 }
 
-/// Words are parted by spaces that stand in no brackets, so that `shape:[tokens, 576]` is one.
+/// Words are parted by spaces that stand neither in brackets nor in a regular expression, so that `shape:[tokens, 576]` is
+/// one, and `/a b/`. Spaces in brackets say nothing and are left out.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0usize);
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '/' && depth == 0 && opens_expression(&word) {
+            word.push(c);
+            while let Some(inner) = chars.next() {
+                word.push(inner);
+                let ends = chars.peek().is_none_or(|next| next.is_whitespace());
+                match inner {
+                    '\\' => word.extend(chars.next()),
+                    '/' if ends => break,
+                    _ => {}
+                }
+            }
+            continue;
+        }
         match c {
             '[' => depth += 1,
             ']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if c.is_whitespace() {
-            if depth == 0 && !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
-        } else {
-            word.extend(c.to_lowercase());
+        if !c.is_whitespace() {
+            word.push(c);
+        } else if depth == 0 && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
         }
     }
     if !word.is_empty() {
@@ -94,7 +129,13 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-fn term(word: &str) -> Option<Term> {
+/// Whether a slash after this begins a regular expression.
+fn opens_expression(word: &str) -> bool {
+    split(word).2.is_empty()
+}
+
+/// Whether a word is negated, its field, and the rest.
+fn split(word: &str) -> (bool, Field, &str) {
     let (not, word) = match word.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, word),
@@ -106,65 +147,89 @@ fn term(word: &str) -> Option<Term> {
         ("shape:", Field::Shape),
         ("in:", Field::Module),
     ];
-    let found = fields
-        .into_iter()
-        .find_map(|(prefix, field)| Some((field, word.strip_prefix(prefix)?)));
+    let found = fields.into_iter().find_map(|(prefix, field)| {
+        let begins = word.get(..prefix.len())?.eq_ignore_ascii_case(prefix);
+        begins.then(|| (field, &word[prefix.len()..]))
+    });
     let (field, word) = found.unwrap_or((Field::Any, word));
-    let word = word.to_owned();
-    (!word.is_empty()).then_some(Term { field, word, not })
+    (not, field, word)
+}
+
+/// A term, or nothing for a word that says nothing yet.
+fn term(word: &str) -> Result<Option<Term>, String> {
+    let (not, field, text) = split(word);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let source = match text.strip_prefix('/') {
+        Some(rest) => inner_expression(rest)
+            .ok_or_else(|| format!("`{text}` is not closed: a regular expression ends with `/`"))?
+            .to_owned(),
+        None if text.contains(['*', '?']) => pattern(text),
+        // `in:layers.1` is not `layers.10`.
+        None if field == Field::Module => format!(r"(?:^|\.){}(?:\.|$)", regex::escape(text)),
+        None => regex::escape(text),
+    };
+    let built = RegexBuilder::new(&source)
+        .case_insensitive(true)
+        .size_limit(MOST_BYTES)
+        .build();
+    let expression = built
+        .map_err(|error| format!("`{text}` is not a regular expression: {}", reason(&error)))?;
+    Ok(Some(Term {
+        field,
+        expression,
+        not,
+    }))
+}
+
+/// What stands before the slash that ends an expression; nothing if none does.
+fn inner_expression(rest: &str) -> Option<&str> {
+    let inner = rest.strip_suffix('/').filter(|it| !it.is_empty())?;
+    // `\/` is a slash, `\\/` a backslash and the end.
+    let backslashes = inner.len() - inner.trim_end_matches('\\').len();
+    (backslashes % 2 == 0).then_some(inner)
+}
+
+/// The expression of a pattern: it describes the whole text.
+fn pattern(text: &str) -> String {
+    let escaped = regex::escape(text);
+    let inner = escaped.replace(r"\*", ".*").replace(r"\?", ".");
+    format!("(?s)^(?:{inner})$")
+}
+
+/// The last line of what the parser says; those before it draw the expression again.
+fn reason(error: &regex::Error) -> String {
+    let words = error.to_string();
+    let last = words.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 impl Term {
     fn finds(&self, document: &Document, it: &ViewBox) -> bool {
-        let module = || &*document.tree.get(it.group).path;
-        let mut types = it.results.iter().map(|port| &*port.ty);
+        let hits = |text: &str| self.expression.is_match(text);
+        let module = || hits(&document.tree.get(it.group).path);
+        let mut types = it.results.iter().map(|port| dense(&port.ty));
         match self.field {
-            Field::Op => self.hits(&it.op),
-            Field::Name => self.hits(&it.name),
-            Field::Module => self.hits_module(module()),
-            Field::Dtype => types.any(|ty| self.hits(dtype_and_shape(ty).0)),
-            Field::Shape => types.any(|ty| self.hits_shape(dtype_and_shape(ty).1)),
-            Field::Any => {
-                self.hits(&it.op)
-                    || self.hits(&it.name)
-                    || types.any(|ty| self.hits_shape(ty))
-                    || self.hits_module(module())
-            }
+            Field::Op => hits(&it.op),
+            Field::Name => hits(&it.name),
+            Field::Module => module(),
+            Field::Dtype => types.any(|ty| hits(dtype_and_shape(&ty).0)),
+            Field::Shape => types.any(|ty| {
+                let shape = dtype_and_shape(&ty).1;
+                let bare = shape.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+                hits(shape) || bare.is_some_and(hits)
+            }),
+            Field::Any => hits(&it.op) || hits(&it.name) || types.any(|ty| hits(&ty)) || module(),
         }
     }
+}
 
-    fn hits(&self, text: &str) -> bool {
-        if self.word.contains(['*', '?']) {
-            return pattern_matches(self.word.as_bytes(), text.as_bytes());
-        }
-        contains(text.as_bytes(), self.word.as_bytes())
-    }
-
-    /// A module path: `layers.1` is not `layers.12`.
-    fn hits_module(&self, path: &str) -> bool {
-        if self.field == Field::Any || self.word.contains(['*', '?']) {
-            return self.hits(path);
-        }
-        let at = |start: usize| {
-            let end = start + self.word.len();
-            let begins = start == 0 || path.as_bytes()[start - 1] == b'.';
-            begins && matches!(path.as_bytes().get(end), None | Some(b'.'))
-        };
-        let starts = 0..(path.len() + 1).saturating_sub(self.word.len());
-        let mut starts = starts.filter(|start| {
-            path.as_bytes()[*start..*start + self.word.len()]
-                .eq_ignore_ascii_case(self.word.as_bytes())
-        });
-        starts.any(at)
-    }
-
-    /// Spaces in shapes do not matter.
-    fn hits_shape(&self, text: &str) -> bool {
-        if self.hits(text) {
-            return true;
-        }
-        let dense: String = text.chars().filter(|c| *c != ' ').collect();
-        self.hits(&dense) || self.hits(dense.trim_start_matches('[').trim_end_matches(']'))
+/// A type without its spaces.
+fn dense(ty: &str) -> Cow<'_, str> {
+    match ty.contains(' ') {
+        true => Cow::Owned(ty.replace(' ', "")),
+        false => Cow::Borrowed(ty),
     }
 }
 
@@ -175,56 +240,41 @@ fn dtype_and_shape(ty: &str) -> (&str, &str) {
     }
 }
 
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word))
-}
-
-/// Whether a pattern with `*` and `?` describes all of a text. The pattern is in lower case.
-fn pattern_matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to go on if what follows the last star does not fit.
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        let fits = |c: &u8| *c == b'?' || *c == text[t].to_ascii_lowercase();
-        if pattern.get(p) == Some(&b'*') {
-            p += 1;
-            retry = Some((p, t));
-        } else if pattern.get(p).is_some_and(fits) {
-            p += 1;
-            t += 1;
-        } else if let Some((after_star, at)) = retry {
-            p = after_star;
-            t = at + 1;
-            retry = Some((p, t));
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn patterns_describe_the_whole_text() {
-        let hits = |pattern: &str, text: &str| pattern_matches(pattern.as_bytes(), text.as_bytes());
+        let hits = |text: &str, of: &str| {
+            let term = term(text).ok().flatten();
+            term.is_some_and(|it| it.expression.is_match(of))
+        };
         assert!(hits("layers.*.q_proj.*", "layers.12.Q_proj.weight"));
-        assert!(hits("*", ""));
-        assert!(hits("a?c", "abc") && !hits("a?c", "ac"));
+        assert!(hits("*", "") && hits("*", "two\nlines"));
+        assert!(hits("a?c", "abc") && hits("a?c", "aéc") && !hits("a?c", "ac"));
         assert!(hits("*aab", "aaaab") && !hits("*aab", "aaaaba"));
-        assert!(!hits("matmul", "matmul_t"));
+        assert!(hits("matmul", "matmul_t") && !hits("matm?l", "matmul_t"));
+        assert!(!hits("a.c", "abc"));
     }
 
     #[test]
-    fn brackets_hold_words_together() {
+    fn brackets_and_slashes_hold_words_together() {
         assert_eq!(
             words("shape:[tokens, 576]  OP:Add"),
-            ["shape:[tokens,576]", "op:add"]
+            ["shape:[tokens,576]", "OP:Add"]
+        );
+        assert_eq!(
+            words(r"-op:/a b|[/] \/ c/ d/e"),
+            [r"-op:/a b|[/] \/ c/", "d/e"]
         );
         assert_eq!(words("  "), [""; 0]);
-        assert!(Query::new("op: -").is_empty());
+        assert!(Query::new("op: -").is_empty() && Query::new("op: -").fault().is_none());
+    }
+
+    #[test]
+    fn an_expression_that_would_be_huge_is_refused() {
+        let query = Query::new(r"/(?:\w{500}){500}/");
+        assert!(query.fault().is_some() && query.is_empty());
     }
 }

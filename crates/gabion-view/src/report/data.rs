@@ -84,6 +84,8 @@ impl<'d> Run<'d> {
 struct Boxes {
     /// The number of its key among the document's keys.
     key: Vec<u32>,
+    /// The document's keys by their numbers, each less the one before.
+    keys: Vec<i64>,
     start: Vec<u32>,
     end: Vec<u32>,
     kind: Vec<u8>,
@@ -180,9 +182,14 @@ impl Boxes {
     fn new<'d>(document: &'d Document, words: &mut Words<'d>) -> Self {
         let mut data = Self::default();
         let mut keys = FxHashMap::default();
+        let mut last_key = 0;
         for it in &document.boxes {
             let next = keys.len() as u32;
-            keys.entry(it.key).or_insert(next);
+            keys.entry(it.key).or_insert_with(|| {
+                let key = i64::from(it.key.0);
+                data.keys.push(key - std::mem::replace(&mut last_key, key));
+                next
+            });
         }
         let mut attr_sets: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
         let mut origin_sets: FxHashMap<Vec<u32>, u32> = FxHashMap::default();

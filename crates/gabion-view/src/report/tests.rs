@@ -65,8 +65,17 @@ fn the_page_gets_every_box_as_the_document_has_it() {
     let field = |name: &str| numbers(&boxes[name]);
     let (ops, names, starts, ends) = (field("op"), field("name"), field("start"), field("end"));
     let (n_operands, operands, keys) = (field("n_operands"), field("operands"), field("key"));
+    let mut key = 0;
+    let differences = boxes["keys"].as_array().expect("keys").iter();
+    let document_keys: Vec<i64> = differences
+        .map(|it| {
+            key += it.as_i64().expect("a number");
+            key
+        })
+        .collect();
     let mut at = 0;
     for (id, it) in document.boxes.iter().enumerate() {
+        assert_eq!(document_keys[keys[id]], i64::from(it.key.0));
         assert_eq!((words[ops[id]], words[names[id]]), (&*it.op, &*it.name));
         assert_eq!(
             (starts[id], ends[id]),

@@ -70,9 +70,15 @@ fn search(ui: &mut Ui, look: &mut Look<'_>) {
         .map(|(field, what)| format!("{field}  {what}"))
         .collect();
     response.on_hover_text(format!(
-        "Words that all have to match; * and ? stand for anything, - for not.\n{}\nenter: next match",
+        "Words that all have to match; * and ? stand for anything, - for not; /gate|up/ is a regular expression.\n{}\nenter: next match",
         fields.join("\n")
     ));
+    if let Some(fault) = look.search().fault() {
+        let fault = fault.to_owned();
+        ui.colored_label(ui.visuals().error_fg_color, &fault)
+            .on_hover_text(fault);
+        return;
+    }
     let found = look.search().found.len();
     if !look.search().text.trim().is_empty() {
         let at = look

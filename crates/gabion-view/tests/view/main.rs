@@ -12,4 +12,5 @@ mod random;
 mod reasons;
 mod samples;
 mod scene;
+mod search;
 mod wires;

@@ -1,12 +1,14 @@
 // What the reader has chosen: the stage, what is open, what is selected and found. Every change goes through here, so the
 // tree, the picture, the details and the panels always say the same.
 
-class App {
+class App extends Focus {
   constructor(doc) {
+    super();
     this.doc = doc;
     this.camera = new Camera();
     this.theme = readTheme();
     this.search = new Search(doc);
+    this.ledger = new Ledger(doc);
     this.stage = 0;
     this.mode = "after";
     this.open = new Set();
@@ -16,6 +18,8 @@ class App {
     this.right = false;
     this.showTypes = true;
     this.cone = null;
+    this.isolated = false;
+    this.bookmarks = [];
     this.found = null;
     this.searches = 0;
     this.trail = [];
@@ -48,7 +52,7 @@ class App {
     const panes = this.shownStages().length;
     this.keepPlace(() => {
       [this.stage, this.mode] = [next, wanted];
-      this.cone = null;
+      this.forgetCone();
       if (this.found) this.find(this.found.question, false, true);
       this.refresh();
     });
@@ -72,11 +76,12 @@ class App {
   // ---- layout and drawing
 
   layout(number) {
-    const key = `${number} ${[...this.hidden].sort()}`;
+    const only = this.isolated ? this.coneAt(this.doc.stage(number)).boxes : null;
+    const key = `${number} ${[...this.hidden].sort()} ${only ? this.cone.number : ""}`;
     let layout = this.layouts.get(key);
     if (!layout) {
       const stage = this.doc.stage(number);
-      layout = new Layout(stage, this.hidden, (item) => sizeOf(stage, item));
+      layout = new Layout(stage, this.hidden, (item) => sizeOf(stage, item), only);
       if (this.layouts.size >= 4) this.layouts.delete(this.layouts.keys().next().value);
       this.layouts.set(key, layout);
     }
@@ -120,10 +125,16 @@ class App {
       pane.show(look.stage, pane.placement, look, shown.length > 1 || before ? (before || at === 0 ? `before ${pass}` : `after ${pass}`) : name);
     });
     this.legend.replaceChildren(...this.coloursOf(this.doc.stage(this.at)).legend());
-    const item = this.selectedItem(this.at);
-    this.tree.select(item);
-    this.details.show(this.doc.stage(this.at), item);
+    this.tree.select(this.selectedItem(this.at));
+    this.showDetails();
     this.panels.update();
+  }
+
+  /** Of what is selected, at the stage that the tree shows or else in the other pane. */
+  showDetails() {
+    const numbers = [this.at, ...this.shownStages().map(([number]) => number)];
+    const number = numbers.find((it) => this.selectedItem(it) !== null) ?? this.at;
+    this.details.show(this.doc.stage(number), this.selectedItem(number));
   }
 
   resized() {
@@ -187,16 +198,18 @@ class App {
   /** Selects an item of the stage that is shown; null for none. */
   select(item, { from = "", center = false, trail = true } = {}) {
     this.selected = item;
+    if (item === null && this.isolated) this.isolate(false);
     if (trail && item !== null) {
       this.trail = [...this.trail.slice(Math.max(0, this.trailAt - 40), this.trailAt + 1), [this.at, item]];
       this.trailAt = this.trail.length - 1;
     }
     this.paint();
-    const node = item === null ? null : this.pane.placement.visible(this.doc, item);
+    const here = this.selectedItem(this.at);
+    const node = here === null ? null : this.pane.placement.visible(this.doc, here);
     if (node && center) this.pane.goTo(node);
     else if (node && from !== "canvas") this.pane.keepInView(node);
     // A tree says its own items.
-    if (from !== "tree") this.announce(item === null ? "Nothing is selected" : `Selected ${this.doc.describe(item)}`);
+    if (from !== "tree") this.announce(item === null ? "Nothing is selected" : `Selected ${this.doc.describe(item)}${here === null ? ", which is not at this stage" : ""}`);
     this.remember();
   }
 
@@ -206,6 +219,7 @@ class App {
     const stays = isGroup(item) || this.doc.find(pass, this.doc.key[numberOf(item)]) >= 0;
     if (pass !== stage) this.setStage(pass, this.mode === "both" && stays ? "both" : "before");
     else if (stage !== this.at) this.setStage(stage, this.mode === "both" && stage > 0 ? "both" : "after");
+    if (this.isolated) this.isolate(false);
     const around = this.doc.ancestors(this.doc.groupOfItem(item));
     if (!isGroup(item) && this.hidden.has(this.doc.kind[numberOf(item)])) this.setHidden(this.doc.kind[numberOf(item)], false);
     if (around.some((group) => !this.open.has(group))) {
@@ -244,7 +258,7 @@ class App {
       if (here < 0) {
         this.selected = item;
         this.paint();
-        this.details.show(pane.stage, item);
+        this.remember();
         this.announce(`Selected ${this.doc.describe(item)}, in stage ${pane.stage.info.name} only`);
         return;
       }
@@ -329,36 +343,6 @@ class App {
     this.paint();
   }
 
-  /** Dims all but what an item depends on (`up`), what depends on it (`down`), or its neighbours (`near`). */
-  showCone(item, way = "up") {
-    if (item === null) {
-      this.cone = null;
-    } else {
-      const stage = this.doc.stage(this.at);
-      const start = isGroup(item) ? stage.boxesIn(numberOf(item)) : [numberOf(item)];
-      let boxes;
-      if (way === "near") {
-        boxes = new Set(start);
-        for (const id of start) {
-          for (const [maker] of stage.operandsOf(id)) boxes.add(maker);
-          for (const user of stage.usersOf(id)) boxes.add(user);
-        }
-      } else {
-        boxes = stage.cone(start, way === "up");
-      }
-      this.cone = { stage: stage.number, boxes, keys: new Set(Array.from(boxes, (id) => this.doc.key[id])) };
-      const words = { up: "it depends on", down: "depends on it", near: "is beside it" }[way];
-      this.announce(`${plural(boxes.size - start.length, "box")} ${words}`);
-    }
-    this.paint();
-  }
-
-  coneAt(stage) {
-    if (!this.cone) return null;
-    if (stage.number === this.cone.stage) return groupsAround(stage, this.cone.boxes);
-    return groupsAround(stage, Array.from(stage.boxes).filter((id) => this.cone.keys.has(this.doc.key[id])));
-  }
-
   /** `added`, `changed` or `removed` for a box, `changes inside` for a group, or nothing. */
   changeWord(stage, item) {
     const before = stage.number !== this.stage;
@@ -381,16 +365,16 @@ class App {
   find(question, goes = true, silent = false) {
     const begin = performance.now();
     const stage = this.doc.stage(this.at);
-    const list = this.search.find(stage, question);
+    const { list, fault } = this.search.find(stage, question);
     const took = performance.now() - begin;
-    this.found = question.trim() === "" ? null : { question, stage: stage.number, list, at: goes && list.length > 0 ? 0 : -1, took };
+    this.found = question.trim() === "" ? null : { question, stage: stage.number, list, fault, at: goes && list.length > 0 ? 0 : -1, took };
     this.searchBox.update();
     // Read by tests: how long the answer took, and how many there were.
     Object.assign(document.documentElement.dataset, { searchMs: took.toFixed(1), searches: (this.searches += 1) });
     if (silent) return;
     if (goes && list.length > 0) this.jump(this.at, itemOfBox(list[0]));
     else this.paint();
-    if (this.found) this.announce(list.length === 0 ? "Nothing is found" : `${countText(list.length)} found`);
+    if (this.found) this.announce(fault ?? (list.length === 0 ? "Nothing is found" : `${countText(list.length)} found`));
   }
 
   nextFound(by) {
@@ -436,7 +420,7 @@ class App {
     const [w, h] = [pane.width, pane.height];
     const keys = {
       ArrowUp: () => this.walk(pane, 0, -1), ArrowDown: () => this.walk(pane, 0, 1), ArrowLeft: () => this.walk(pane, -1, 0), ArrowRight: () => this.walk(pane, 1, 0),
-      Enter: () => this.toggleSelected(), " ": () => this.toggleSelected(), Escape: () => this.selectAround(), Backspace: () => this.selectAround(),
+      Enter: () => this.toggleSelected(), " ": () => this.toggleSelected(), Escape: () => (this.isolated ? this.isolate(false) : this.selectAround()), Backspace: () => this.selectAround(),
       "+": () => camera.zoom(1.25, w / 2, h / 2), "=": () => camera.zoom(1.25, w / 2, h / 2), "-": () => camera.zoom(0.8, w / 2, h / 2),
       f: () => pane.fit(), 0: () => pane.fit(),
     };
@@ -476,35 +460,5 @@ class App {
     const best = (nodes) => nodes.filter((node) => ahead(node) > 0).sort((a, b) => ahead(a) + 2 * aside(a) - ahead(b) - 2 * aside(b))[0];
     const next = best(wired) ?? best(beside);
     if (next) this.select(next.item);
-  }
-
-  // ---- address
-
-  /** The stage, the mode and the selection stand in the address, so that a place can be linked to. */
-  remember() {
-    const words = new URLSearchParams();
-    if (this.stage > 0) words.set("stage", this.doc.stages[this.stage].name);
-    if (this.mode !== "after") words.set("show", this.mode);
-    if (this.colour !== "kind") words.set("colour", this.colour);
-    if (this.right) words.set("direction", "right");
-    if (this.selected !== null) words.set(isGroup(this.selected) ? "group" : "box", String(numberOf(this.selected)));
-    try {
-      history.replaceState(null, "", `#${words}`);
-    } catch {
-      // Some viewers give pages no address.
-    }
-  }
-
-  recall() {
-    const words = new URLSearchParams(location.hash.slice(1));
-    const stage = this.doc.stages.findIndex((it) => it.name === words.get("stage"));
-    const mode = words.get("show");
-    if (stage > 0) [this.stage, this.mode] = [stage, ["before", "both"].includes(mode) ? mode : "after"];
-    if (measureOf(this.doc, words.get("colour"))) this.colour = words.get("colour");
-    this.right = words.get("direction") === "right";
-    const group = Number(words.get("group") ?? -1);
-    const box = Number(words.get("box") ?? -1);
-    if (group > 0 && group < this.doc.nGroups) return itemOfGroup(group);
-    return Number.isInteger(box) && box >= 0 && box < this.doc.n && this.doc.find(this.at, this.doc.key[box]) === box ? itemOfBox(box) : null;
   }
 }

@@ -66,6 +66,9 @@ class Doc {
     }
     this.line = new Uint32Array(data.line);
     for (let at = 1; at < this.n; at++) this.line[at] += this.line[at - 1];
+    // What the document calls each key: files for other programs say it.
+    this.keyNumbers = new Float64Array(data.keys);
+    for (let at = 1; at < this.keyNumbers.length; at++) this.keyNumbers[at] += this.keyNumbers[at - 1];
     this.kind = new Uint8Array(data.kind);
     this.flops = new Float64Array(data.flops);
     this.bytes = new Float64Array(data.bytes);
@@ -115,6 +118,30 @@ class Doc {
     return -1;
   }
 
+  /** The stages at which an item is, as ranges `[first, end]`: a box with its other versions, which have its key. */
+  whereIs(item) {
+    const id = numberOf(item);
+    const ranges = [];
+    const add = (first, end) => {
+      const last = ranges[ranges.length - 1];
+      if (last && last[1] === first) last[1] = end;
+      else ranges.push([first, end]);
+    };
+    if (isGroup(item)) {
+      let order = 0;
+      for (let stage = 0; stage < this.stages.length; stage++) {
+        const changes = this.orderChanges[stage];
+        for (let at = 0; at < changes.length; at += 2) if (changes[at] === id) order = changes[at + 1];
+        if (order > 0) add(stage, stage + 1);
+      }
+      return ranges;
+    }
+    const versions = [];
+    for (let at = this.firstOfKey[this.key[id]]; at >= 0; at = this.nextOfKey[at]) versions.push([this.start[at], this.end[at]]);
+    for (const [first, end] of versions.sort((a, b) => a[0] - b[0])) add(first, end);
+    return ranges;
+  }
+
   /** The keys in the first stage that a box was made from. */
   originKeys(id) {
     return this.origins[id] === 0 ? [this.key[id]] : this.originSets[this.origins[id] - 1];
@@ -151,6 +178,9 @@ class Doc {
     return at < this.resultStart[id + 1] ? this.words[this.types[at]] : "";
   }
 
+  /** Where the types of a box's results stand among all. */
+  resultsOf(id) { return Array.from({ length: this.resultStart[id + 1] - this.resultStart[id] }, (_, at) => this.resultStart[id] + at); }
+
   /** Attributes as pairs of words. */
   attributes(id) {
     const set = this.attrSets[this.attrs[id]];
@@ -176,7 +206,12 @@ class Doc {
   /** One line that says what an item is, for those who hear it. */
   describe(item) {
     const id = numberOf(item);
-    if (isGroup(item)) return `group ${this.pathWord(id) || this.groupLabel(id)}`;
+    if (isGroup(item)) {
+      // A run of alike groups, and a part of many, have the path of the group around them.
+      const [path, label] = [this.pathWord(id), this.groupLabel(id)];
+      const own = path !== "" && path !== this.pathWord(this.parent[id]);
+      return own ? `group ${path}` : ["group", path, label].filter(Boolean).join(" ");
+    }
     const name = this.nameWord(id);
     return [this.opWord(id), name, this.typeWord(id)].filter(Boolean).join(" ");
   }

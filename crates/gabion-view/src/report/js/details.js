@@ -9,8 +9,9 @@ class Details {
     this.body = element("div", { class: "details-body" });
     this.back = element("button", { type: "button", class: "small", click: () => app.travel(-1), "aria-label": "Back to what was selected before", title: "Back (Alt+←)" }, ["←"]);
     this.forward = element("button", { type: "button", class: "small", click: () => app.travel(1), "aria-label": "Forward again", title: "Forward (Alt+→)" }, ["→"]);
+    this.mark = element("button", { type: "button", class: "small", click: () => app.toggleBookmark(), "aria-label": "Bookmark", "aria-pressed": "false", title: "Set or remove a bookmark (b); B goes to the next" }, ["☆"]);
     this.root = element("aside", { class: "details", "aria-label": "Details" }, [
-      element("div", { class: "bar" }, [element("h2", {}, ["Details"]), element("span", { class: "grow" }), this.back, this.forward]),
+      element("div", { class: "bar" }, [element("h2", {}, ["Details"]), element("span", { class: "grow" }), this.mark, this.back, this.forward]),
       this.body,
     ]);
   }
@@ -19,8 +20,22 @@ class Details {
     const { trail, trailAt } = this.app;
     this.back.disabled = trailAt <= 0;
     this.forward.disabled = trailAt + 1 >= trail.length;
-    if (item === null) this.body.replaceChildren(...this.overview(stage));
+    const marked = item !== null && this.app.bookmarkOf(item) >= 0;
+    this.mark.disabled = this.app.selectedItem(this.app.at) === null;
+    this.mark.setAttribute("aria-pressed", String(marked));
+    this.mark.textContent = marked ? "★" : "☆";
+    const { selected } = this.app;
+    if (item === null && selected !== null) this.body.replaceChildren(...this.absent(stage, selected));
+    else if (item === null) this.body.replaceChildren(...this.overview(stage));
     else this.body.replaceChildren(...(isGroup(item) ? this.group(stage, numberOf(item)) : this.box(stage, numberOf(item))));
+    this.body.append(...this.bookmarks());
+  }
+
+  /** What the reader has set, in this order, each with its stage. */
+  bookmarks() {
+    const { bookmarks, doc } = this.app;
+    const list = bookmarks.map(([number, item]) => this.link(doc.stage(number), item, [doc.describe(item)], doc.stages[number].name));
+    return this.section("Bookmarks", list.length === 0 ? [] : [element("ul", { class: "links bookmarks" }, list)], list.length);
   }
 
   link(stage, item, words, more = "") {
@@ -80,6 +95,29 @@ class Details {
     ];
   }
 
+  /** What is selected, but is not at the stage that is shown. */
+  absent(stage, item) {
+    const { doc } = stage;
+    const id = numberOf(item);
+    const chip = element("span", { class: "chip refused" }, ["not at this stage"]);
+    const title = element("h2", { class: "title" }, [isGroup(item) ? doc.groupLabel(id) : doc.opWord(id), " ", chip]);
+    const name = isGroup(item) ? doc.pathWord(id) : doc.nameWord(id);
+    const facts = isGroup(item) ? [["in", this.path(stage, doc.parent[id])]] : [["kind", doc.kinds[doc.kind[id]]], ["type", doc.typeWord(id)], ["in", this.path(stage, doc.group[id])]];
+    const parts = [title, ...(name ? [element("p", { class: "name" }, [name])] : []), this.facts(facts)];
+    if (!isGroup(item)) {
+      const made = stage.number < doc.start[id] ? "Made from, at this stage" : "Became, at this stage";
+      parts.push(...this.links(made, stage, stage.counterparts(id)));
+    }
+    const where = doc.whereIs(item).map(([first, end]) => {
+      const [from, to] = [doc.stages[first].name, doc.stages[end - 1].name];
+      return this.link(doc.stage(first), this.versionAt(first, item), [from === to ? from : `${from} to ${to}`]);
+    });
+    const ledger = isGroup(item) ? [] : this.ledger(id);
+    return [...parts, ...this.section("Is at the stages", [element("ul", { class: "links" }, where)]), ...ledger];
+  }
+
+  versionAt(stage, item) { return isGroup(item) ? item : itemOfBox(this.app.doc.find(stage, this.app.doc.key[numberOf(item)])); }
+
   box(stage, id) {
     const { doc } = stage;
     const item = itemOfBox(id);
@@ -112,7 +150,21 @@ class Details {
       ...this.links("Read by", stage, [...stage.usersOf(id)]),
       ...this.weight(id),
       ...this.history(stage, id),
+      ...this.ledger(id),
     ];
+  }
+
+  /** What passes said about it: each line leads to the ledger. */
+  ledger(id) {
+    const { doc, ledger, panels } = this.app;
+    const lines = ledger.about(id);
+    const list = lines.slice(0, MOST_LINKS).map((at) => element("li", { class: "line" }, [
+      element("button", { type: "button", class: "link", click: () => panels.showLedger(at), "aria-label": `Go to the ledger: ${doc.words[ledger.lines.pass[at]]}, ${doc.words[ledger.lines.candidate[at]]}` }, [doc.words[ledger.lines.pass[at]]]),
+      element("span", { class: `chip ${ledger.outcome(at)}` }, [ledger.outcome(at)]), element("span", {}, [doc.words[ledger.lines.candidate[at]]]),
+      element("div", { class: "why" }, [doc.words[ledger.lines.why[at]]]),
+    ]));
+    if (lines.length > MOST_LINKS) list.push(element("li", { class: "dim" }, [`and ${countText(lines.length - MOST_LINKS)} more`]));
+    return this.section("Ledger", lines.length === 0 ? [] : [element("ul", { class: "links ledger" }, list)], lines.length);
   }
 
   /** What it came from, and what it became. */
@@ -142,6 +194,7 @@ class Details {
       button("Downstream", "Show only what depends on it", () => app.showCone(item, "down")),
       button("Neighbours", "Show only what it reads and what reads it", () => app.showCone(item, "near")),
     ];
+    all.push(button(app.isolated ? "Show the rest" : "Isolate", app.isolated ? "Show what is hidden (i)" : "Hide all that is not highlighted (i)", () => app.isolate(!app.isolated)));
     if (app.cone) all.push(button("Show all", "End the highlight", () => app.showCone(null)));
     if (!isGroup(item)) all.push(button("Text", "Show its line in the text form", () => app.panels.showText(numberOf(item))));
     return element("div", { class: "actions", role: "group", "aria-label": "Actions" }, all);

@@ -29,7 +29,6 @@ class SearchBox {
       clearTimeout(this.waiting);
       this.waiting = setTimeout(() => app.find(this.input.value), 80);
     });
-    this.input.addEventListener("focus", () => setTimeout(() => app.search.prepare(), 0));
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
         clearTimeout(this.waiting);
@@ -50,7 +49,10 @@ class SearchBox {
   update() {
     const { found } = this.app;
     const n = found?.list.length ?? 0;
-    this.count.textContent = !found ? "" : n === 0 ? "none" : found.at < 0 ? countText(n) : `${countText(found.at + 1)} of ${countText(n)}`;
+    this.count.textContent = !found ? "" : found.fault ?? (n === 0 ? "none" : found.at < 0 ? countText(n) : `${countText(found.at + 1)} of ${countText(n)}`);
+    this.count.title = found?.fault ?? "";
+    this.count.classList.toggle("fault", Boolean(found?.fault));
+    this.input.setAttribute("aria-invalid", String(Boolean(found?.fault)));
     this.before.disabled = n === 0;
     this.after.disabled = n === 0;
     this.input.classList.toggle("nothing", Boolean(found) && n === 0);
@@ -123,10 +125,29 @@ function makeControls(app) {
     app.announce("The picture is saved as PNG");
     close(false);
   });
+  const texts = {
+    dot: ["What is visible is saved as DOT", "text/vnd.graphviz", () => dotText(app.pane.stage, app.pane.placement, (item) => app.coloursOf(app.pane.stage).of(item)[0])],
+    json: ["The document is saved as JSON", "application/json", () => JSON.stringify(documentJson(app.doc))],
+    explorer: ["The stage is saved for Model Explorer", "application/json", () => JSON.stringify(explorerJson(app.doc.stage(app.at)))],
+  };
+  for (const [kind, [words, type, make]] of Object.entries(texts)) {
+    byId(`export-${kind}`).addEventListener("click", () => {
+      const file = { dot: name("dot"), json: `${app.doc.title}.json`, explorer: name("explorer.json") }[kind];
+      download(new Blob([make()], { type }), file);
+      app.announce(words);
+      close(false);
+    });
+  }
   const help = byId("help");
   byId("help-button").addEventListener("click", () => help.showModal());
   byId("help-close").addEventListener("click", () => help.close());
   makeTheme(app, byId("theme"));
+  return {
+    update: () => {
+      colour.value = app.colour;
+      directed();
+    },
+  };
 }
 
 /** Light, dark, or as the system says. */
@@ -163,10 +184,11 @@ function makeKeys(app) {
     const keys = {
       "/": () => document.getElementById("search").focus(), "?": () => document.getElementById("help").showModal(),
       "[": () => app.setStage(app.stage - 1), "]": () => app.setStage(app.stage + 1), n: () => app.nextFound(1), N: () => app.nextFound(-1),
+      i: () => app.isolate(!app.isolated), b: () => app.toggleBookmark(), B: () => app.nextBookmark(),
     };
     // A tree looks for letters.
     const act = keys[event.key];
-    if (!act || (event.key.toLowerCase() === "n" && event.target.closest("[role=tree]"))) return;
+    if (!act || (/^[a-z]$/i.test(event.key) && event.target.closest("[role=tree]"))) return;
     act();
     event.preventDefault();
   });
@@ -192,7 +214,7 @@ async function start() {
   document.getElementById("panes").append(...panes.map((pane) => pane.root));
   document.getElementById("details").replaceWith(app.details.root);
   document.getElementById("drawer").replaceWith(app.panels.root);
-  makeControls(app);
+  app.attach({ controls: makeControls(app) });
   makeKeys(app);
   document.getElementById("loading").remove();
   document.getElementById("app").hidden = false;
@@ -200,10 +222,21 @@ async function start() {
   app.refresh();
   for (const pane of panes) pane.resize();
   if (selected !== null) app.jump(app.at, selected);
+  window.addEventListener("hashchange", () => app.follow());
   // Where things lie with these groups open, if they are of these sizes: a test compares it with what the window says.
   window.placementOf = (stage, open, right, sizes) => {
     const layout = new Layout(doc.stage(stage), new Set(), (item) => sizes.get(item));
     return layout.place(new Set(open), right);
+  };
+  // What is visible with these groups open, as DOT, but for colours: a test compares it with what the window writes.
+  window.dotOf = (stage, open, right) => {
+    const layout = new Layout(doc.stage(stage), new Set(), (item) => sizeOf(doc.stage(stage), item));
+    return dotText(doc.stage(stage), layout.place(new Set(open), right), () => "");
+  };
+  // What a question finds in a stage, or why it cannot be read: a test compares it with what the window says.
+  window.foundBy = (stage, question) => {
+    const { list, fault } = app.search.find(doc.stage(stage), question);
+    return { fault, found: list.map((id) => `${doc.opWord(id)} ${doc.nameWord(id)}`) };
   };
   // Where what is selected, or what is made of it, is seen in each pane: a test clicks there.
   window.selectionSeenAt = () => app.panes.filter((pane) => !pane.root.hidden).map((pane) => {

@@ -124,7 +124,16 @@ class Panels {
     };
     input.addEventListener("input", filter);
     filter();
-    return { root: list.root, list, extra: [input, count], select: (of) => list.setActive(shown.indexOf(of)) };
+    const select = (of) => list.setActive(shown.indexOf(of));
+    // What the filter leaves out is brought back.
+    const reveal = (of) => {
+      if (!shown.includes(of)) {
+        input.value = "";
+        filter();
+      }
+      select(of);
+    };
+    return { root: list.root, list, extra: [input, count], select, reveal };
   }
 
   makeLedger() {
@@ -135,15 +144,14 @@ class Panels {
       if (!lower.has(number)) lower.set(number, words[number].toLowerCase());
       return lower.get(number).includes(word);
     };
-    const outcome = (at) => (ledger.fired[at] === 1 ? "fired" : "refused");
-    // The values of the graph as it was built, with the lines that made them.
-    const MOST_SOURCES = 6;
-    const sources = (at) => {
-      const from = ledger.from[at].slice(0, MOST_SOURCES).map((id) => doc.sourceWord(id));
-      const more = ledger.from[at].length - from.length;
-      return [...from, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
-    };
-    return this.filtered({
+    const outcome = (at) => app.ledger.outcome(at);
+    const madeOf = new Map();
+    const fromHas = (at, word) => ledger.from[at].some((id) => {
+      if (!madeOf.has(id)) madeOf.set(id, doc.sourceWord(id).toLowerCase());
+      return madeOf.get(id).includes(word);
+    });
+    const sources = (at) => app.ledger.sources(at);
+    const panel = this.filtered({
       label: "Ledger", columns: [["pass", "minmax(110px,1fr)"], ["", "76px"], ["candidate", "minmax(140px,1.4fr)"], ["where", "minmax(120px,1.4fr)", "path"], ["why", "minmax(200px,4fr)"], ["from", "minmax(160px,3fr)"]],
       cells: (at) => [
         words[ledger.pass[at]], element("span", { class: `chip ${outcome(at)}` }, [outcome(at)]), words[ledger.candidate[at]],
@@ -158,7 +166,15 @@ class Panels {
         app.jump(ledger.seen[at], ledger.target[at] - 1, { pass: ledger.stage[at] });
       },
     }, ledger.pass.length, (at, word) => has(ledger.pass[at], word) || has(ledger.candidate[at], word) || has(ledger.scope[at], word)
-      || has(ledger.why[at], word) || outcome(at).startsWith(word), "the ledger");
+      || has(ledger.why[at], word) || outcome(at).startsWith(word) || fromHas(at, word), "the ledger");
+    this.ledgerPanel = panel;
+    return panel;
+  }
+
+  /** Goes to a line of the ledger. */
+  showLedger(at) {
+    this.show("ledger");
+    this.ledgerPanel.reveal(at);
   }
 
   makePasses() {

@@ -61,21 +61,21 @@ class GroupOrder {
 
 /** Lays out stages; remembers groups in which nothing was opened, closed or hidden. */
 class Layout {
-  /** `measure` gives the size of an item that is not open. */
-  constructor(stage, hidden, measure) {
+  /** `measure` gives the size of an item that is not open; `only` are the boxes that are shown, if not all. */
+  constructor(stage, hidden, measure, only = null) {
     this.stage = stage;
     this.doc = stage.doc;
     this.hidden = hidden;
     this.measure = measure;
     this.orders = new Map();
     this.known = new Map();
-    const hides = [...hidden].length > 0;
-    this.shown = hides ? stage.sum(`shown but ${[...hidden].sort()}`, (id) => Number(!hidden.has(this.doc.kind[id]))) : stage.counts();
+    this.only = only;
+    this.shown = hidden.size > 0 || only ? stage.total((id) => Number(!this.hides(id))) : stage.counts();
   }
 
-  isShown(item) {
-    return isGroup(item) ? this.shown[numberOf(item)] > 0 : !this.hidden.has(this.doc.kind[numberOf(item)]);
-  }
+  hides(id) { return this.hidden.has(this.doc.kind[id]) || (this.only !== null && !this.only.has(id)); }
+
+  isShown(item) { return isGroup(item) ? this.shown[numberOf(item)] > 0 : !this.hides(numberOf(item)); }
 
   /** The children of a group that are shown, in the order of the text. */
   children(group) {
@@ -191,7 +191,7 @@ class Layout {
       const [maker, reader] = [stage.from[at], stage.to[at]];
       const group = closed[doc.group[maker]];
       if (group !== 0 && group === closed[doc.group[reader]]) continue;
-      if (this.hidden.has(doc.kind[maker]) || this.hidden.has(doc.kind[reader])) continue;
+      if (this.hides(maker) || this.hides(reader)) continue;
       const [from, to] = [shown(maker), shown(reader)];
       if (!from || !to) continue;
       const pair = from.number * placement.nodes.length + to.number;

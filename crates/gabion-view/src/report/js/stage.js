@@ -101,11 +101,17 @@ class Stage {
   sum(name, of) {
     let sums = this.sums.get(name);
     if (!sums) {
-      sums = new Float64Array(this.doc.nGroups);
-      for (const id of this.boxes) sums[this.doc.group[id]] += of(id);
-      for (let group = this.doc.nGroups - 1; group > 0; group--) sums[this.doc.parent[group]] += sums[group];
+      sums = this.total(of);
       this.sums.set(name, sums);
     }
+    return sums;
+  }
+
+  /** The same, for what is asked once. */
+  total(of) {
+    const sums = new Float64Array(this.doc.nGroups);
+    for (const id of this.boxes) sums[this.doc.group[id]] += of(id);
+    for (let group = this.doc.nGroups - 1; group > 0; group--) sums[this.doc.parent[group]] += sums[group];
     return sums;
   }
 

@@ -91,9 +91,27 @@ class WeightsPanel {
       const titles = ["segment", "arrangement", "after the product"].map((it) => element("th", { scope: "col" }, [it]));
       tables.push(element("table", {}, [element("caption", {}, ["Segments"]), element("thead", {}, [element("tr", {}, titles)]), element("tbody", {}, segments)]));
     }
+    const why = this.why(weight);
+    if (why) tables.push(why);
     const spread = this.spread(weight);
     if (spread) tables.push(spread);
     return element("div", { class: "tables" }, tables);
+  }
+
+  /** What passes said about the products that read it. */
+  why(weight) {
+    const { app: { ledger, panels }, doc: { words } } = this;
+    const lines = ledger.about(weight.id);
+    if (lines.length === 0) return null;
+    const cell = (children) => element("td", {}, children);
+    const rows = lines.slice(0, MOST_LINKS).map((at) => element("tr", {}, [
+      cell([element("button", { type: "button", class: "link", click: () => panels.showLedger(at) }, [words[ledger.lines.pass[at]]])]),
+      cell([element("span", { class: `chip ${ledger.outcome(at)}` }, [ledger.outcome(at)])]),
+      cell([words[ledger.lines.candidate[at]]]), cell([words[ledger.lines.why[at]]]), cell([ledger.sources(at)]),
+    ]));
+    if (lines.length > MOST_LINKS) rows.push(element("tr", {}, [element("td", { colspan: 5 }, [`and ${countText(lines.length - MOST_LINKS)} more`])]));
+    const head = ["pass", "", "candidate", "why", "from"].map((it) => element("th", { scope: "col" }, [it]));
+    return element("table", { class: "reasons" }, [element("caption", {}, ["Why"]), element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
   }
 
   /** How the values of each part are spread, as they are stored. */
