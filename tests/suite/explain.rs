@@ -1,4 +1,4 @@
-//! `gabion explain` against the bytes: 200 random rows and 200 random bytes of each model. What an answer
+//! `gabion explain` against the bytes: of each model 200 random rows of plan weights, 200 of products and 200 random bytes. What an answer
 //! says of the file is read raw from the file and decoded with the format that it names; what it says
 //! of packed bytes is read from the weights that the executor packed. Both must be one number.
 
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use gabion::checkpoint::{Checkpoint, ConvertOptions, Layout, ModelFiles, convert};
 use gabion::explain::{ByteRole, Explainer, Explanation};
 use gabion_cpu::{CpuExecutor, CpuLoaded, CpuOptions, PackedElement};
-use gabion_ir::{Graph, Sampler};
+use gabion_ir::text::Names;
+use gabion_ir::{Graph, Op, Sampler, Value};
 use gabion_plan::{Executor, WeightId};
 use gabion_tensor::{DType, Format};
 
@@ -91,9 +92,11 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// Rows of plan weights, by their names.
     fn rows(&self, sampler: &mut Sampler) {
         let plan = self.explainer.plan();
-        for _ in 0..ASKED {
+        let mut checked = 0;
+        while checked < ASKED {
             let weight = &plan.weights[below(sampler, plan.weights.len())];
             let (row, col) = (
                 below(sampler, weight.rows()),
@@ -110,13 +113,52 @@ impl<'a> Model<'a> {
                     .value(&weight.name, row, None)
                     .expect("as before"),
             );
+            checked += 1;
+        }
+        assert_eq!(checked, ASKED);
+    }
+
+    /// Rows of products, half by the module's path and half by the value's name: what is told is what the
+    /// projections' tensors, one under the other, have there.
+    fn products(&self, graph: &Graph, sampler: &mut Sampler) {
+        let products = products(graph);
+        assert!(!products.is_empty());
+        for asked in 0..ASKED {
+            let product = &products[below(sampler, products.len())];
+            let (row, col) = (
+                below(sampler, product.rows),
+                below(sampler, product.columns),
+            );
+            let name = match asked % 2 {
+                0 => product.module.clone(),
+                _ => format!("%{}", product.value),
+            };
+            let told = self.explainer.value(&name, row, Some(col));
+            let told = told.unwrap_or_else(|e| panic!("{e}"));
+            let (mut first, mut expected) = (0, None);
+            for (tensor, rows) in &product.parts {
+                if (first..first + rows).contains(&row) {
+                    expected = Some((tensor.as_str(), row - first));
+                }
+                first += rows;
+            }
+            let stored = told.stored.as_ref().expect("a stored row");
+            let found = (stored.tensor.as_str(), stored.graph_row);
+            assert_eq!(Some(found), expected, "{told:?}");
+            assert_eq!(stored.column, col, "{told:?}");
+            assert_eq!(told.uses.len(), 1, "{told:?}");
+            assert!(
+                told.ledger.iter().any(|line| line.pass == "stack_weights"),
+                "{told:?}"
+            );
+            self.check(&told);
         }
     }
 
     fn bytes(&self, sampler: &mut Sampler) {
         let tensors: Vec<_> = self.checkpoint.tensors().values().collect();
-        let mut used = 0;
-        for _ in 0..ASKED {
+        let (mut used, mut checked) = (0, 0);
+        while checked < ASKED {
             let info = tensors[below(sampler, tensors.len())];
             if info.dtype().is_none_or(|d| !d.is_float() && !d.is_block()) {
                 continue;
@@ -127,7 +169,9 @@ impl<'a> Model<'a> {
             used += told.uses.len();
             self.check(&told);
             self.check_byte(&told, info.byte_range().start + byte);
+            checked += 1;
         }
+        assert_eq!(checked, ASKED);
         assert!(used > ASKED / 2, "{used} of {ASKED} bytes are loaded");
     }
 
@@ -167,6 +211,63 @@ impl<'a> Model<'a> {
     }
 }
 
+/// A product as the model was built: the tensors whose rows it has, read from the graph alone.
+struct Product {
+    module: String,
+    value: String,
+    parts: Vec<(String, usize)>,
+    rows: usize,
+    columns: usize,
+}
+
+/// The products with a stored matrix or with a concat of some, alone in their modules.
+fn products(graph: &Graph) -> Vec<Product> {
+    let graph = graph.compacted();
+    let names = Names::new(&graph);
+    let mut products: Vec<Product> = Vec::new();
+    for id in graph.node_ids() {
+        let Op::Matmul(matmul) = graph.op(id) else {
+            continue;
+        };
+        let Some(parts) =
+            stored_parts(&graph, graph.operands(id)[1]).filter(|_| matmul.transpose_b)
+        else {
+            continue;
+        };
+        let ty = graph.value_type(graph.operands(id)[1]);
+        products.push(Product {
+            module: graph
+                .node(id)
+                .scope
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
+            value: names.get(Value::new(id, 0)).to_owned(),
+            rows: parts.iter().map(|(_, rows)| rows).sum(),
+            parts,
+            columns: ty.shape[1].as_fixed().expect("a stored size") as usize,
+        });
+    }
+    products
+}
+
+/// The tensors that a weight is made of, through decodings and concats of rows.
+fn stored_parts(graph: &Graph, value: Value) -> Option<Vec<(String, usize)>> {
+    let operands = graph.operands(value.node);
+    match graph.op(value.node) {
+        Op::Weight(weight) => {
+            let rows = graph.value_type(value).shape[0].as_fixed()?;
+            Some(vec![(weight.name.to_string(), rows as usize)])
+        }
+        Op::Cast(_) | Op::Dequantize(_) => stored_parts(graph, operands[0]),
+        Op::Concat(_) => {
+            let parts: Option<Vec<_>> = operands.iter().map(|v| stored_parts(graph, *v)).collect();
+            Some(parts?.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}
+
 fn below(sampler: &mut Sampler, n: usize) -> usize {
     sampler.int(0, n as i64 - 1) as usize
 }
@@ -186,6 +287,7 @@ fn decoder(path: &Path, seed: u64) {
     let model = Model::new(&graph, files.checkpoint());
     let mut sampler = Sampler::new(seed);
     model.rows(&mut sampler);
+    model.products(&graph, &mut sampler);
     model.bytes(&mut sampler);
 }
 
@@ -226,5 +328,6 @@ fn minilm_is_explained_to_the_byte() {
     let model = Model::new(&graph, files.checkpoint());
     let mut sampler = Sampler::new(4);
     model.rows(&mut sampler);
+    model.products(&graph, &mut sampler);
     model.bytes(&mut sampler);
 }

@@ -1,26 +1,33 @@
-//! Snapshots: the graph as built, the graph after lowering, the plan and the ledger, of a stack, of a
+//! Snapshots: the graph as built and after lowering, what each pass did with the ledger, and the plan, of a stack, of a
 //! SmolLM2 layer and of a MiniLM layer at their real sizes.
 
 use gabion_ir::{Builder, Graph};
 use gabion_lower::{LowerOptions, lower};
 use gabion_nn::{Scope, StackedLinear, StackedLinearConfig};
+use gabion_testing::{assert_graph, assert_passes, assert_plan};
 use serde_json::json;
 
 use crate::models::{bert, causal_lm, encoder_config, f32s, q4_1};
 use crate::running::{plan_laws, target};
 
-fn everything(graph: &Graph) -> String {
+/// The graph after all passes, whose plan keeps the laws.
+fn lowered(graph: &Graph) -> Graph {
     let lowered =
         lower(graph, target(), &LowerOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let plan = lowered.plan.expect("a plan");
     plan_laws(&plan).unwrap_or_else(|e| panic!("{e}"));
-    format!(
-        "{}\n// after the passes\n{}\n// the plan\n{}\n// the ledger\n{}",
-        graph.to_text(),
-        lowered.graph.to_text(),
-        plan.to_text(),
-        lowered.ledger
-    )
+    lowered.graph
+}
+
+/// All that is kept of a graph.
+macro_rules! assert_everything {
+    ($graph:expr, $built:literal, $lowered:literal, $passes:literal, $plan:literal $(,)?) => {{
+        let graph: &Graph = $graph;
+        assert_graph!($built, graph);
+        assert_graph!($lowered, &lowered(graph));
+        assert_passes!($passes, graph, target());
+        assert_plan!($plan, graph, target());
+    }};
 }
 
 fn stack(stacked: bool) -> Graph {
@@ -39,12 +46,24 @@ fn stack(stacked: bool) -> Graph {
 
 #[test]
 fn stack_unfused() {
-    insta::assert_snapshot!(everything(&stack(false)));
+    assert_everything!(
+        &stack(false),
+        "stack_unfused_graph",
+        "stack_unfused_lowered",
+        "stack_unfused_passes",
+        "stack_unfused_plan",
+    );
 }
 
 #[test]
 fn stack_stacked() {
-    insta::assert_snapshot!(everything(&stack(true)));
+    assert_everything!(
+        &stack(true),
+        "stack_stacked_graph",
+        "stack_stacked_lowered",
+        "stack_stacked_passes",
+        "stack_stacked_plan",
+    );
 }
 
 #[test]
@@ -58,7 +77,13 @@ fn smollm2_layer() {
     let graph = causal_lm(&config, q4_1)
         .layer_graph(3)
         .unwrap_or_else(|e| panic!("{e}"));
-    insta::assert_snapshot!(everything(&graph));
+    assert_everything!(
+        &graph,
+        "smollm2_layer_graph",
+        "smollm2_layer_lowered",
+        "smollm2_layer_passes",
+        "smollm2_layer_plan",
+    );
 }
 
 #[test]
@@ -70,5 +95,11 @@ fn minilm_layer() {
     let graph = bert(&config, f32s)
         .layer_graph(2)
         .unwrap_or_else(|e| panic!("{e}"));
-    insta::assert_snapshot!(everything(&graph));
+    assert_everything!(
+        &graph,
+        "minilm_layer_graph",
+        "minilm_layer_lowered",
+        "minilm_layer_passes",
+        "minilm_layer_plan",
+    );
 }

@@ -19,7 +19,7 @@ pub mod sources;
 mod watch;
 pub mod weight_only;
 
-pub use ledger::{Entry, Ledger, Outcome};
+pub use ledger::{Entry, Ledger, Outcome, TensorRows};
 pub use passes::{PASSES, Pass};
 pub use patch::Patch;
 pub use run::{

@@ -6,11 +6,15 @@ use gabion_ir::{Builder, Diagnostics, Graph, NodeId, Origins, TensorValue, Value
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::ledger::TensorRows;
+
 /// A replacement for some values of a graph.
 #[derive(Debug)]
 pub struct Patch {
     /// What the patch does, for the ledger.
     pub label: String,
+    /// The rows of stored tensors that it concerns; empty where it is all that it replaces.
+    pub rows: Vec<TensorRows>,
     fragment: Graph,
     taps: Vec<Value>,
     replaced: Vec<Value>,
@@ -47,6 +51,7 @@ impl Patch {
         let fragment = builder.finish()?;
         Ok(Self {
             label: label.into(),
+            rows: Vec::new(),
             fragment,
             taps: taps.to_vec(),
             replaced: replaced.to_vec(),

@@ -2,7 +2,7 @@
 
 use gabion_ir::{Graph, NodeId, Op, Origins};
 
-use crate::ledger::{Entry, Ledger, Outcome};
+use crate::ledger::{Entry, Ledger, Outcome, TensorRows};
 use crate::patch::Patch;
 use crate::run::LowerError;
 
@@ -17,6 +17,9 @@ pub enum Verdict {
     Skip,
     /// It is a candidate, and this is why it stays.
     Refuse(String),
+    /// As `Refuse`, for each of several reasons, which are about rows of stored tensors alone (about all of it, if none are
+    /// named).
+    RefuseRows(Vec<(String, Vec<TensorRows>)>),
     /// It is replaced.
     Apply(Patch),
 }
@@ -45,8 +48,15 @@ impl PassCx<'_> {
         self.note_from(graph, node, outcome, origins);
     }
 
-    /// Notes a candidate that is more than one node: `node` stands for it, `origins` are those of all.
-    pub fn note_from(&mut self, graph: &Graph, node: NodeId, outcome: Outcome, origins: Origins) {
+    /// Notes a candidate of which only some rows are concerned; all of it, if there are none.
+    pub fn note_rows(
+        &mut self,
+        graph: &Graph,
+        node: NodeId,
+        outcome: Outcome,
+        origins: Origins,
+        rows: Vec<TensorRows>,
+    ) {
         let entry = Entry {
             pass: self.pass,
             scope: graph
@@ -58,8 +68,14 @@ impl PassCx<'_> {
             candidate: describe(graph, node),
             outcome,
             origins,
+            rows,
         };
         self.ledger.record(entry);
+    }
+
+    /// Notes a candidate that is more than one node: `node` stands for it, `origins` are those of all.
+    pub fn note_from(&mut self, graph: &Graph, node: NodeId, outcome: Outcome, origins: Origins) {
+        self.note_rows(graph, node, outcome, origins, Vec::new());
     }
 
     /// Notes a candidate that was left as it is.
@@ -101,6 +117,12 @@ pub fn rewrite(
             match rule(graph, id, &op)? {
                 Verdict::Skip => {}
                 Verdict::Refuse(why) => cx.refuse(graph, id, why),
+                Verdict::RefuseRows(reasons) => {
+                    for (why, rows) in reasons {
+                        let origins = graph.node(id).origins.clone();
+                        cx.note_rows(graph, id, Outcome::Refused(why), origins, rows);
+                    }
+                }
                 Verdict::Apply(patch) => {
                     if !patch.keeps_types(graph) {
                         // Sizes that are equal only by a guard are written in other terms.
@@ -109,7 +131,8 @@ pub fn rewrite(
                         continue;
                     }
                     let origins = patch.origins(graph).union(&graph.node(id).origins);
-                    cx.note_from(graph, id, Outcome::Fired(patch.label.clone()), origins);
+                    let fired = Outcome::Fired(patch.label.clone());
+                    cx.note_rows(graph, id, fired, origins, patch.rows.clone());
                     patch.apply(graph, id);
                     graph.sweep(id);
                     fired_now += 1;

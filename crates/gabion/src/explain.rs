@@ -5,6 +5,7 @@
 //! answers; a viewer may ask for the same.
 
 mod find;
+mod nodes;
 mod places;
 mod story;
 
@@ -19,7 +20,9 @@ use gabion_lower::{LowerError, LowerOptions, Lowered, Outcome, lower};
 use gabion_plan::profile::step_name;
 use gabion_plan::{Kernel, LoadError, Part, PartSource, Plan, Target, WeightId};
 
+pub use find::names_like;
 use find::{Asked, Hit, nearest};
+use nodes::{made_from, same_nodes};
 pub use story::{
     BlockStory, ByteRole, ByteStory, Explanation, LedgerLine, NodeAfter, NodeStory, PackedStory,
     StepStory, StoredStory, UseStory,
@@ -40,8 +43,10 @@ pub enum ExplainError {
         nearest: Vec<String>,
     },
     /// No such tensor.
-    #[error("the checkpoint has no tensor `{name}`{}", nearest_text(nearest))]
+    #[error("{files}: no tensor `{name}`{}", nearest_text(nearest))]
     NoTensor {
+        /// Where it was looked for.
+        files: String,
         /// What was asked for.
         name: String,
         /// What resembles it, among the graph's names and the file's.
@@ -96,6 +101,19 @@ pub enum ExplainError {
         asked: usize,
         /// How many there are.
         size: usize,
+    },
+    /// A module that has no product of its own, and weights that are no rows of exactly one.
+    #[error(
+        "module `{module}` has no product of its own: {why}; ask for {}",
+        quoted(instead)
+    )]
+    NoOwnProduct {
+        /// The module.
+        module: String,
+        /// Why its rows are not rows of another's product.
+        why: String,
+        /// What can be asked for, with `--value`.
+        instead: Vec<String>,
     },
     /// A value whose rows are no rows of weights.
     #[error(
@@ -153,6 +171,28 @@ pub enum ExplainError {
     Lower(#[from] LowerError),
 }
 
+impl ExplainError {
+    /// The message says which file it is about. Of all others, who asked knows which model or graph.
+    pub fn names_its_file(&self) -> bool {
+        match self {
+            Self::NoTensor { .. }
+            | Self::Byte { .. }
+            | Self::Shape { .. }
+            | Self::Load(_)
+            | Self::Checkpoint(_) => true,
+            Self::Unknown { .. }
+            | Self::NoNode { .. }
+            | Self::Ambiguous { .. }
+            | Self::Range { .. }
+            | Self::NoOwnProduct { .. }
+            | Self::NoProduct { .. }
+            | Self::NotFollowed { .. }
+            | Self::NotLoaded { .. }
+            | Self::Lower(_) => false,
+        }
+    }
+}
+
 fn quoted(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
@@ -160,7 +200,7 @@ fn quoted(names: &[String]) -> String {
 
 fn nearest_text(names: &[String]) -> String {
     if names.is_empty() {
-        return String::new();
+        return "; `gabion lower MODEL --stage graph` shows all names".to_owned();
     }
     format!("; the nearest names are {}", quoted(names))
 }
@@ -228,6 +268,7 @@ impl<'a> Explainer<'a> {
             });
         };
         let (part, _) = self.part_of(first.weight, first.row);
+        let concerned = self.concerned(&found.hits);
         let mut origins = self.origins_of(&self.plan.weight(first.weight).parts[part]);
         if let Some(product) = found.product {
             origins.unite(&Origins::from(product));
@@ -249,7 +290,7 @@ impl<'a> Explainer<'a> {
             others: found.others,
             stored,
             uses,
-            ledger: self.ledger(&origins),
+            ledger: self.ledger(&origins, &concerned),
         })
     }
 
@@ -283,7 +324,7 @@ impl<'a> Explainer<'a> {
             role: role.role,
             columns: role.elements.iter().map(|&k| column_of(k)).collect(),
         });
-        let mut uses = Vec::new();
+        let (mut uses, mut hits) = (Vec::new(), Vec::new());
         let mut origins = Origins::NONE;
         for (weight, first_row, part) in self.parts_with(&info.name) {
             self.part_info(part, &info.name)?;
@@ -308,6 +349,7 @@ impl<'a> Explainer<'a> {
                     column: columns[0],
                 };
                 uses.push(self.used(&hit, &columns, None)?);
+                hits.push(hit);
                 origins.unite(&self.origins_of(part));
             }
         }
@@ -317,7 +359,7 @@ impl<'a> Explainer<'a> {
             others: Vec::new(),
             stored: Some(stored),
             uses,
-            ledger: self.ledger(&origins),
+            ledger: self.ledger(&origins, &self.concerned(&hits)),
         })
     }
 
@@ -330,30 +372,25 @@ impl<'a> Explainer<'a> {
         let node = self.find_node(id)?;
         let origins = Origins::from(node);
         let it = self.source.node(node);
-        let mut after: Vec<NodeAfter> = Vec::new();
-        for pass in &self.lowered.passes {
-            let Some(snapshot) = &pass.snapshot else {
-                continue;
-            };
-            let graph = &snapshot.after;
-            let names = Names::new(graph);
-            let made = graph.node_ids().filter(|id| {
-                let from = &graph.node(*id).origins;
-                from.intersects(&origins)
-            });
-            let nodes: Vec<String> = made
-                .map(|id| {
-                    let text = node_text(graph, id, &names);
-                    text.trim().to_owned()
-                })
-                .collect();
-            if after.last().is_none_or(|last| last.nodes != nodes) {
-                after.push(NodeAfter {
-                    pass: pass.name.to_owned(),
-                    nodes,
-                });
+        let after = self.lowered.passes.iter().filter_map(|pass| {
+            let snapshot = pass.snapshot.as_ref()?;
+            let (before, after) = (
+                made_from(&snapshot.before, &origins),
+                made_from(&snapshot.after, &origins),
+            );
+            if same_nodes((&snapshot.before, &before), (&snapshot.after, &after)) {
+                return None;
             }
-        }
+            let names = Names::new(&snapshot.after);
+            let text = |id: &NodeId| {
+                let text = node_text(&snapshot.after, *id, &names);
+                text.trim().to_owned()
+            };
+            Some(NodeAfter {
+                pass: pass.name.to_owned(),
+                nodes: after.iter().map(text).collect(),
+            })
+        });
         let plan_origins = &self.lowered.origins;
         let steps = plan_origins.steps_of(&origins);
         let weights = plan_origins.weights_of(&origins);
@@ -363,27 +400,33 @@ impl<'a> Explainer<'a> {
             op: it.op.name().to_owned(),
             module: it.scope.as_deref().unwrap_or_default().to_owned(),
             built_at: it.loc.as_ref().map(ToString::to_string),
-            after,
+            after: after.collect(),
             steps: steps.map(|step| step_name(&self.plan, step)).collect(),
             weights: weights
                 .map(|at| self.plan.weights[at].name.clone())
                 .collect(),
-            ledger: self.ledger(&origins),
+            ledger: self.ledger(&self.touching(node), &[]),
         })
     }
 
+    /// The tensor that the graph or the file calls so.
+    fn named(&self, name: &str) -> Option<&TensorInfo> {
+        let mut tensors = self.checkpoint.tensors().values();
+        let own = self.checkpoint.info(name);
+        own.or_else(|| tensors.find(|info| info.stored_name == name))
+    }
+
     fn info(&self, name: &str) -> Result<&TensorInfo, ExplainError> {
-        if let Some(info) = self.checkpoint.info(name) {
-            return Ok(info);
-        }
-        let tensors = self.checkpoint.tensors().values();
-        let found = tensors.clone().find(|info| info.stored_name == name);
-        found.ok_or_else(|| {
+        self.named(name).ok_or_else(|| {
+            let tensors = self.checkpoint.tensors().values();
             let mut names: Vec<&str> = self.checkpoint.names().collect();
             names.extend(tensors.map(|info| info.stored_name.as_str()));
             names.sort_unstable();
             names.dedup();
+            let files = self.checkpoint.files().iter();
+            let files: Vec<String> = files.map(|it| it.path.display().to_string()).collect();
             ExplainError::NoTensor {
+                files: files.join(", "),
                 name: name.to_owned(),
                 nearest: nearest(name, names.into_iter()),
             }
@@ -571,14 +614,30 @@ impl<'a> Explainer<'a> {
             return Origins::NONE;
         };
         let is_it = |id: &NodeId| matches!(self.source.op(*id), Op::Weight(w) if *w.name == **name);
-        let Some(weight) = self.source.node_ids().find(is_it) else {
-            return Origins::NONE;
-        };
-        self.readers(weight)
+        let weight = self.source.node_ids().find(is_it);
+        weight.map_or(Origins::NONE, |weight| self.touching(weight))
     }
 
-    fn ledger(&self, origins: &Origins) -> Vec<LedgerLine> {
+    /// The rows of stored tensors that plan weights' rows are, after what is done to them while loading.
+    fn concerned(&self, hits: &[Hit]) -> Vec<(&str, usize)> {
+        let rows = hits.iter().filter_map(|hit| {
+            let (part, row) = self.part_of(hit.weight, hit.row);
+            let part = &self.plan.weight(hit.weight).parts[part];
+            match &part.source {
+                PartSource::Checkpoint(tensor) => Some((tensor.as_str(), part.rows.start + row)),
+                PartSource::Constant(_) => None,
+            }
+        });
+        rows.collect()
+    }
+
+    /// The lines about some nodes; those about rows of a stack, only if one of `rows` is among them or none are asked for.
+    fn ledger(&self, origins: &Origins, rows: &[(&str, usize)]) -> Vec<LedgerLine> {
         let lines = self.lowered.ledger.about(origins);
+        let lines = lines.filter(|entry| {
+            let mut rows = rows.iter();
+            rows.len() == 0 || rows.any(|(tensor, row)| entry.concerns(tensor, *row))
+        });
         lines
             .map(|entry| {
                 let (fired, said) = match &entry.outcome {

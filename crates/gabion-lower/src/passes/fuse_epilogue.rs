@@ -12,6 +12,7 @@ use gabion_ir::{Graph, NodeId, Op, Value};
 use gabion_plan::Target;
 use gabion_tensor::Shape;
 
+use crate::ledger::TensorRows;
 use crate::patch::Patch;
 use crate::rewriter::{PassCx, Verdict, rewrite};
 use crate::run::LowerError;
@@ -67,7 +68,7 @@ fn visit(
     let Op::StackedMatmul(stack) = op else {
         return Ok(Verdict::Skip);
     };
-    let mut refusals: Vec<String> = Vec::new();
+    let mut refusals = Vec::new();
     for (at, segment) in stack.segments.iter().enumerate() {
         if segment
             .epilogue
@@ -91,15 +92,21 @@ fn visit(
         for rule in rules {
             match rule(&site)? {
                 Verdict::Skip => {}
-                Verdict::Refuse(why) => refusals.push(why),
-                apply @ Verdict::Apply(_) => return Ok(apply),
+                Verdict::Refuse(why) => refusals.push((why, site.rows(at).unwrap_or_default())),
+                Verdict::RefuseRows(reasons) => refusals.extend(reasons),
+                Verdict::Apply(mut patch) => {
+                    if patch.rows.is_empty() {
+                        patch.rows = site.rows(at).unwrap_or_default();
+                    }
+                    return Ok(Verdict::Apply(patch));
+                }
             }
         }
     }
     Ok(if refusals.is_empty() {
         Verdict::Skip
     } else {
-        Verdict::Refuse(refusals.join("; "))
+        Verdict::RefuseRows(refusals)
     })
 }
 
@@ -107,6 +114,20 @@ impl Site<'_> {
     /// The result that is looked at.
     fn value(&self) -> Value {
         Value::new(self.id, self.at as u32)
+    }
+
+    /// What the rows of a segment are; none if they are computed or constant.
+    fn rows(&self, segment: usize) -> Option<Vec<TensorRows>> {
+        let stack = self.stack;
+        let parts = &self.graph.operands(self.id)[stack.first_part()..stack.first_extra()];
+        let [start, end] = stack.segments[segment].rows;
+        TensorRows::of(self.graph, parts, start..end)
+    }
+
+    /// What the rows of two segments are, if both are stored.
+    fn rows_of_two(&self, segments: [usize; 2]) -> Vec<TensorRows> {
+        let [a, b] = segments.map(|at| self.rows(at));
+        a.zip(b).map_or_else(Vec::new, |(a, b)| [a, b].concat())
     }
 
     fn shape(&self) -> &Shape {

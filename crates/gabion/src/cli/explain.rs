@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gabion::checkpoint::{Checkpoint, ModelFiles};
 use gabion::cpu::cpu_target;
 use gabion::explain::{
-    Explainer, Explanation, LedgerLine, NodeStory, PackedStory, StepStory, StoredStory, UseStory,
+    ExplainError, Explainer, Explanation, LedgerLine, NodeStory, PackedStory, StepStory,
+    StoredStory, UseStory,
 };
 use serde_json::json;
 
@@ -71,17 +72,25 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
             return Err(CliError::Options(message.to_owned()).into());
         }
     };
-    let explainer = Explainer::new(&graph, &cpu_target(), checkpoint)?;
+    // What does not name its file is about the model or the graph.
+    let model = model.as_deref().unwrap_or(Path::new(&args.source));
+    let named = |error: ExplainError| -> anyhow::Error {
+        match error.names_its_file() {
+            true => error.into(),
+            false => CliError::in_file(model, error).into(),
+        }
+    };
+    let explainer = Explainer::new(&graph, &cpu_target(), checkpoint).map_err(named)?;
     drop(progress);
     if let Some(id) = &args.node {
-        let story = explainer.node(id)?;
+        let story = explainer.node(id).map_err(named)?;
         out.text(&node_text(&story))?;
         out.object(|| json!(story))?;
         return Ok(true);
     }
     let explanation = match (&args.value, args.row, &args.weight, args.byte) {
-        (Some(name), Some(row), _, _) => explainer.value(name, row, args.col)?,
-        (_, _, Some(tensor), Some(byte)) => explainer.weight_byte(tensor, byte)?,
+        (Some(name), Some(row), _, _) => explainer.value(name, row, args.col).map_err(named)?,
+        (_, _, Some(tensor), Some(byte)) => explainer.weight_byte(tensor, byte).map_err(named)?,
         // The words of the command are checked before.
         _ => return Err(CliError::Options("give --value, --weight or --node".to_owned()).into()),
     };

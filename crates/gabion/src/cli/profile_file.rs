@@ -24,12 +24,20 @@ pub(crate) fn check(path: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let probe = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")));
-    match probe {
+    let folder = parent.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let problem = format!(
+            "cannot write: there is no folder {}: make it, or name a file in another",
+            folder.display()
+        );
+        return Err(CliError::file(path, problem));
+    }
+    match tempfile::NamedTempFile::new_in(folder) {
         Ok(_) => Ok(()),
-        Err(source) => Err(CliError::Write {
+        // Its words have the temporary name.
+        Err(error) => Err(CliError::Write {
             path: path.to_owned(),
-            source,
+            source: error.kind().into(),
         }),
     }
 }

@@ -1,7 +1,9 @@
 //! `gabion view`: a graph, what each pass made of it, and its plan, in a window.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
+use gabion::explain::names_like;
 use gabion::lower::{LowerError, Watch};
 use gabion_view::Sizes;
 use gabion_view::loading::{Teller, line};
@@ -114,13 +116,28 @@ fn prepare(args: &Args, out: &Output, teller: &Teller<Prepared>) -> anyhow::Resu
         ..Options::default()
     };
     // Before anything runs.
-    options.check(&document)?;
+    let wrong = options.check(&document);
+    wrong.map_err(|error| named(error, &looked_at, &args.source))?;
     if let Some(task) = args.times.task() {
         begins(&task, "running")?;
         options.timings = args.times.timings(&args.source, &looked_at, &document)?;
     }
     options.loader = looked_at.loader();
     Ok(Prepared { document, options })
+}
+
+/// What was asked to begin at is not in the graph: which graph, and what in it resembles the word.
+fn named(error: WindowError, looked_at: &LookedAt, source: &OsStr) -> anyhow::Error {
+    let WindowError::NoFocus { asked, .. } = error else {
+        return error.into();
+    };
+    let near = names_like(&looked_at.graph, &asked);
+    let near = match near.is_empty() {
+        true => "; `gabion lower MODEL --stage graph` shows all names".to_owned(),
+        false => format!("; the nearest names are {}", near.join(", ")),
+    };
+    let model = looked_at.model.as_deref().unwrap_or(Path::new(source));
+    CliError::in_file(model, WindowError::NoFocus { asked, near }).into()
 }
 
 /// Where there is no window, there is still a page. What is wrong with the input or the words is said first: it can be

@@ -2,6 +2,7 @@
 
 mod names;
 mod products;
+mod projection;
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,7 @@ use super::{ExplainError, Explainer, places};
 use names::ends_like;
 use products::is_product;
 
+pub use names::names_like;
 pub(super) use names::nearest;
 
 /// A row of a plan's weight, and the column of it that is shown.
@@ -61,8 +63,8 @@ impl Explainer<'_> {
             if let Some(at) = self.plan.weights.iter().position(|w| w.name == name) {
                 return self.find_plan_weight(WeightId(at as u32), asked);
             }
-            if self.checkpoint.info(name).is_some() {
-                return self.find_tensor(name, asked);
+            if let Some(info) = self.named(name) {
+                return self.find_stored(tensor_words(info), &info.name, asked);
             }
             if let Some(found) = self.find_module(name, asked)? {
                 return Ok(found);
@@ -85,27 +87,12 @@ impl Explainer<'_> {
     }
 
     fn known_names(&self) -> BTreeSet<String> {
-        let mut names: BTreeSet<String> = self.scopes();
+        let mut names: BTreeSet<String> = names::scopes(&self.source);
         names.extend(self.plan.weights.iter().map(|w| w.name.clone()));
-        names.extend(self.checkpoint.names().map(str::to_owned));
-        for id in self.source.node_ids() {
-            let own = self.source.node(id).names.iter().flatten();
-            names.extend(own.map(|name| format!("%{name}")));
-        }
+        let tensors = self.checkpoint.tensors().values();
+        names.extend(tensors.flat_map(|it| [it.name.clone(), it.stored_name.clone()]));
+        names.extend(names::value_names(&self.source).map(|name| format!("%{name}")));
         names
-    }
-
-    /// Every module path, outer ones too.
-    fn scopes(&self) -> BTreeSet<String> {
-        let mut scopes = BTreeSet::new();
-        for id in self.source.node_ids() {
-            let scope = self.source.node(id).scope.as_deref().unwrap_or_default();
-            let ends = scope.match_indices('.').map(|(at, _)| at);
-            for end in ends.chain([scope.len()]).filter(|end| *end > 0) {
-                scopes.insert(scope[..end].to_owned());
-            }
-        }
-        scopes
     }
 
     pub(super) fn find_node(&self, id: &str) -> Result<NodeId, ExplainError> {
@@ -194,11 +181,6 @@ impl Explainer<'_> {
             flat,
             whole_row: asked.col.is_none() && is_row,
         }))
-    }
-
-    fn find_tensor(&self, name: &str, asked: Asked) -> Result<Found, ExplainError> {
-        let info = self.info(name)?;
-        self.find_stored(tensor_words(info), &info.name, asked)
     }
 
     /// Every plan weight's row that a stored row, or one element of it, is loaded into.
@@ -338,7 +320,7 @@ impl Explainer<'_> {
 
     /// A module by its path, or by the end of it with gaps: `layers.3.qkv`.
     fn find_module(&self, name: &str, asked: Asked) -> Result<Option<Found>, ExplainError> {
-        let scopes = self.scopes();
+        let scopes = names::scopes(&self.source);
         let scope = if scopes.contains(name) {
             name.to_owned()
         } else {
@@ -357,23 +339,21 @@ impl Explainer<'_> {
             }
             first.clone()
         };
-        let inside = |id: &NodeId| {
-            let own = self.source.node(*id).scope.as_deref().unwrap_or_default();
-            own == scope
-                || own
-                    .strip_prefix(&scope)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        };
         let order = self.names.order();
-        let products: Vec<NodeId> = order
+        let inside = order
             .iter()
             .copied()
-            .filter(|id| inside(id) && is_product(&self.source, *id))
-            .collect();
+            .filter(|id| self.is_inside(*id, &scope));
+        let inside: Vec<NodeId> = inside.collect();
+        let products = inside.iter().copied();
+        let products = products.filter(|id| is_product(&self.source, *id));
+        let products: Vec<NodeId> = products.collect();
         let Some(&first) = products.first() else {
-            let last = order.iter().copied().rev().find(inside);
-            let value = Value::new(last.unwrap_or(order[0]), 0);
-            return Err(self.no_product(value, &format!("module `{scope}`")));
+            if let Some(found) = self.find_projection(&scope, &inside, asked)? {
+                return Ok(Some(found));
+            }
+            let last = inside.last().copied().unwrap_or(order[0]);
+            return Err(self.no_product(Value::new(last, 0), &format!("module `{scope}`")));
         };
         let mut found = self.find_value(Value::new(first, 0), asked)?;
         found.matched = format!("module `{scope}`, its product {}", found.matched);
@@ -382,8 +362,23 @@ impl Explainer<'_> {
         Ok(Some(found))
     }
 
+    fn is_inside(&self, id: NodeId, scope: &str) -> bool {
+        let own = self.source.node(id).scope.as_deref().unwrap_or_default();
+        let rest = own.strip_prefix(scope);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// What the passes' notes about a node are noted at: the node, and of one that only loading computes (a weight, its
+    /// cast, a concat of weights) who reads it.
+    pub(super) fn touching(&self, node: NodeId) -> Origins {
+        match is_weight_only(&self.source, Value::new(node, 0)) {
+            true => self.readers(node),
+            false => Origins::from(node),
+        }
+    }
+
     /// A weight, what is computed from it alone, and who reads that.
-    pub(super) fn readers(&self, weight: NodeId) -> Origins {
+    fn readers(&self, weight: NodeId) -> Origins {
         let mut ids = BTreeSet::from([weight]);
         let mut stack = vec![weight];
         while let Some(id) = stack.pop() {
@@ -412,7 +407,12 @@ fn check(axis: &'static str, what: &str, asked: usize, size: usize) -> Result<()
 }
 
 fn tensor_words(info: &TensorInfo) -> String {
-    format!("tensor `{}`: {}{:?}", info.name, info.stored, info.shape)
+    let order = match info.row_map {
+        Some(_) => ", rows counted in the graph's order",
+        None => "",
+    };
+    let (name, stored, shape) = (&info.name, &info.stored, &info.shape);
+    format!("tensor `{name}`: {stored}{shape:?}{order}")
 }
 
 fn not_followed(what: &str, row: usize, why: &str) -> ExplainError {

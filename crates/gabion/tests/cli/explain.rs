@@ -75,13 +75,208 @@ fn a_graph_with_weights_is_explained() {
     assert_eq!(told["stored"]["byte"]["role"], "value");
     let told = ask(&["--node", "%y"]).json();
     let after = told["after"].as_array().unwrap();
-    assert_eq!(after.last().unwrap()["pass"], "stack_weights");
+    let passes: Vec<_> = after.iter().map(|it| it["pass"].as_str()).collect();
+    assert_eq!(passes, [Some("stack_weights")]);
     ask(&["--node", "%z"]).refused(&["there is no node `%z`", "0..3"]);
     let alone = words!["explain", "g.gir", "--value", "%y", "--row", "0"];
     gabion(folder.path(), alone).refused(&["--weights FILE"]);
     let node = words!["--json", "explain", "g.gir", "--node", "0"];
     assert_eq!(gabion(folder.path(), node).json()["op"], "input");
     gabion(folder.path(), words!["explain", "g.gir"]).misused(&["--value"]);
+}
+
+/// What the passes noted: pass and words.
+fn noted(told: &Value) -> Vec<(&str, &str)> {
+    let lines = told["ledger"].as_array().unwrap().iter();
+    let line = lines.map(|it| (it["pass"].as_str().unwrap(), it["said"].as_str().unwrap()));
+    line.collect()
+}
+
+#[test]
+fn a_weight_is_told_with_what_the_passes_noted_of_its_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let three = fixture("../window/three_linears.gir");
+    let node = |id: &str| {
+        let ask = words!["--json", "explain", &three, "--node", id];
+        gabion(folder.path(), ask).json()
+    };
+    let (weight, product) = (node("%wk"), node("%k"));
+    let passes: Vec<&str> = noted(&weight).iter().map(|it| it.0).collect();
+    assert_eq!(passes, ["stack_weights", "stack_siblings"]);
+    assert_eq!(noted(&weight), noted(&product));
+    let changed = |told: &Value| {
+        let after = told["after"].as_array().unwrap().iter();
+        let passes = after.map(|it| it["pass"].as_str().unwrap().to_owned());
+        passes.collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&product), ["stack_weights", "stack_siblings"]);
+    // It stays what it is from first to last.
+    assert!(changed(&weight).is_empty(), "{weight}");
+    // A weight that a product reads through a cast and a concat, by its number, and a row of it, alike.
+    let model = fixture("tiny_models/mistral_bf16");
+    let graph = gabion(folder.path(), words!["lower", &model, "--stage", "graph"]).ok();
+    let name = "model.layers.1.self_attn.k_proj.weight";
+    assert!(graph.contains(name), "{graph}");
+    let told = (0..).find_map(|id| {
+        let ask = words!["--json", "explain", &model, "--node", id.to_string()];
+        let told = gabion(folder.path(), ask).json();
+        let text = told["text"].as_str().unwrap();
+        (told["op"] == "weight" && text.contains(name)).then_some(told)
+    });
+    let byte = words!["--json", "explain", &model, "--weight", name, "--byte", "0"];
+    let byte = gabion(folder.path(), byte).json();
+    let whole = |told: &Value| -> Vec<(String, String)> {
+        let lines = noted(told)
+            .into_iter()
+            .filter(|(_, said)| !said.contains("of rows"));
+        lines
+            .map(|(pass, said)| (pass.to_owned(), said.to_owned()))
+            .collect()
+    };
+    let told = told.unwrap();
+    assert!(whole(&told).len() > 1, "{told}");
+    assert_eq!(whole(&told), whole(&byte));
+}
+
+#[test]
+fn a_pass_that_only_numbers_anew_is_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    // One pass takes both transpositions out, so `%3` is `%1` after it.
+    let text = "graph @g(%x: f32[n, 4]) -> (f32[n, 4]) {
+  %0 = transpose %x {perm = [1, 0]} : f32[4, n]
+  %1 = transpose %0 {perm = [1, 0]} : f32[n, 4]
+  %2 = relu %1 : f32[n, 4]
+  %3 = softmax %2 {axis = -1} : f32[n, 4]
+  return out = %3
+}
+";
+    fs::write(folder.path().join("g.gir"), text).unwrap();
+    let node = |id: &str| {
+        let ask = words!["--json", "explain", "g.gir", "--node", id];
+        gabion(folder.path(), ask).json()
+    };
+    let kept = node("%3");
+    assert_eq!(kept["op"], "softmax");
+    assert_eq!(kept["after"], serde_json::json!([]), "{kept}");
+    // What it reads is another value than before.
+    let reader = node("%2");
+    assert_eq!(reader["after"][0]["pass"], "simplify_views", "{reader}");
+    assert_eq!(reader["after"].as_array().unwrap().len(), 1, "{reader}");
+    let gone = node("%0");
+    assert_eq!(gone["after"][0]["pass"], "simplify_views", "{gone}");
+}
+
+#[test]
+fn a_row_is_told_with_the_lines_about_its_segment_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_llama();
+    let mut of_segment = Vec::new();
+    for part in ["q_proj", "k_proj", "v_proj"] {
+        let name = format!("layers.1.{part}");
+        let ask = words!["--json", "explain", &model, "--value", &name, "--row", "1"];
+        let told = gabion(folder.path(), ask).json();
+        let used = &told["uses"][0];
+        let rows = &used["segment_rows"];
+        let own = format!("of rows [{}, {}]", rows["start"], rows["end"]);
+        let about: Vec<String> = noted(&told)
+            .into_iter()
+            .filter(|(_, said)| said.contains("of rows ["))
+            .map(|(_, said)| said.to_owned())
+            .collect();
+        assert!(
+            about.iter().all(|said| said.contains(&own)),
+            "{part}: {about:?}"
+        );
+        of_segment.push((about.len(), own));
+        // Lines about the whole product are there too.
+        assert!(
+            noted(&told).iter().any(|it| it.0 == "stack_weights"),
+            "{told}"
+        );
+    }
+    let lines: Vec<usize> = of_segment.iter().map(|it| it.0).collect();
+    assert_eq!(lines, [1, 1, 1], "rotary, rotary, cache: {of_segment:?}");
+    // The rows of a gate are both halves'.
+    for part in ["gate_proj", "up_proj"] {
+        let name = format!("layers.1.{part}");
+        let ask = words!["--json", "explain", &model, "--value", &name, "--row", "1"];
+        let told = gabion(folder.path(), ask).json();
+        let gates = noted(&told)
+            .iter()
+            .filter(|it| it.1.contains("silu gate of rows"))
+            .count();
+        assert_eq!(gates, 1, "{told}");
+    }
+}
+
+#[test]
+fn a_projection_that_is_stacked_is_asked_for_by_its_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_llama();
+    for part in ["q_proj", "k_proj", "v_proj"] {
+        let ask = |name: &str| {
+            let ask = ["--json", "explain"].map(Into::into).into_iter();
+            let more = ["--value", name, "--row", "5", "--col", "3"].map(Into::into);
+            let ask = ask.chain([model.clone().into_os_string()]).chain(more);
+            gabion(folder.path(), ask).json()
+        };
+        let module = ask(&format!("layers.1.{part}"));
+        let tensor = format!("model.layers.1.self_attn.{part}.weight");
+        assert_eq!(module["stored"]["tensor"], tensor.as_str());
+        assert_eq!(module["stored"]["row"], 5);
+        let by_tensor = ask(&tensor);
+        assert_eq!(module["stored"], by_tensor["stored"]);
+        assert_eq!(module["uses"], by_tensor["uses"]);
+        let matched = module["matched"].as_str().unwrap();
+        assert!(
+            matched.contains(part) && matched.contains("which are "),
+            "{matched}"
+        );
+    }
+}
+
+#[test]
+fn a_tensor_goes_by_its_name_in_the_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    gabion(folder.path(), words!["convert", tiny_llama(), "m.gguf"]).ok();
+    let ask = |name: &str| {
+        let ask = ["--json", "explain", "m.gguf", "--value", name, "--row", "3"];
+        gabion(folder.path(), ask)
+    };
+    let in_file = ask("blk.1.attn_k.weight").json();
+    let in_graph = ask("model.layers.1.self_attn.k_proj.weight").json();
+    for field in ["matched", "stored", "uses", "ledger"] {
+        assert_eq!(in_file[field], in_graph[field], "{field}");
+    }
+    assert_eq!(in_file["stored"]["graph_row"], 3);
+    ask("blk.1.attn_k.weigth").refused(&["m.gguf", "the nearest names are `blk.1.attn_k.weight`"]);
+}
+
+/// The page of the first steps says what the program says.
+#[test]
+fn three_linears_are_told_as_the_page_tells_them() {
+    let page = fixture("../../docs/getting-started.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut graphs = page.split("```gir\n").skip(1);
+    let graph = graphs
+        .find(|it| it.starts_with("graph @projections"))
+        .unwrap();
+    let (graph, _) = graph.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("projections.gir"), graph).unwrap();
+    for command in [
+        "lower projections.gir --ledger",
+        "explain projections.gir --node %k",
+    ] {
+        assert!(page.contains(&format!("gabion {command}\n")), "{command}");
+        let said = gabion(folder.path(), command.split(' ')).ok();
+        let block = format!("```text\n{said}```\n");
+        assert!(page.contains(&block), "{command} prints\n{said}");
+    }
+    let report = ["report", "projections.gir", "-o", "report.html"];
+    let said = gabion(folder.path(), report).ok();
+    let (_, counted) = said.trim_end().split_once(" bytes").unwrap();
+    assert!(page.contains(counted), "{said}");
 }
 
 /// Tensors with a number of its own in each element, and questions about graphs that use them.
@@ -367,6 +562,22 @@ fn what_has_no_answer_is_refused_with_the_way_out() {
         &["`layer.1.qkv`", "the nearest names are `model.layers.1."],
     );
     refused(
+        &["--value", "nope", "--row", "0"],
+        &[
+            "llama_gqa: there is no",
+            "`nope`",
+            "gabion lower MODEL --stage graph",
+        ],
+    );
+    refused(
+        &["--weight", "nope", "--byte", "0"],
+        &["model.safetensors: no tensor `nope`", "gabion lower MODEL"],
+    );
+    refused(
+        &["--value", "layers.1.k_proj", "--row", "99999"],
+        &["llama_gqa", "k_proj`", "row 99999 is outside 0.."],
+    );
+    refused(
         &["--value", "qkv", "--row", "0"],
         &["is the end of", "say which, for example `model.layers.0."],
     );
@@ -456,7 +667,12 @@ fn a_profile_is_a_trace_of_every_run() {
     // What cannot be written is refused before anything is done.
     fs::create_dir(folder.path().join("dir")).unwrap();
     gabion(folder.path(), generate("dir")).refused(&["dir", "is a folder"]);
-    gabion(folder.path(), generate("no/such/file.json")).refused(&["cannot write"]);
+    gabion(folder.path(), generate("no/such/file.json")).refused(&[
+        "no/such/file.json: cannot write",
+        "there is no folder no/such",
+    ]);
+    let said = gabion(folder.path(), generate("no/such/file.json")).stderr;
+    assert!(!said.contains(".tmp"), "{said}");
 }
 
 #[test]

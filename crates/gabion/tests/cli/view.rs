@@ -78,7 +78,12 @@ fn names_that_are_not_there_are_said_first() {
         "graph and plan",
     ]);
     view(folder.path(), words!["g.gir", "--focus", "layers.9"])
-        .refused(&["nothing is called layers.9"]);
+        .refused(&["g.gir: nothing is called layers.9"]);
+    let weight = "model.layers.1.mlp.down_proj.weigth";
+    view(folder.path(), words![tiny_llama(), "--focus", weight]).refused(&[
+        "llama_gqa: nothing is called",
+        "the nearest names are model.layers.1.mlp.down_proj.weight",
+    ]);
     view(folder.path(), words!["g.gir", "--threads", "0"]).refused(&["--threads 0"]);
     view(folder.path(), words!["g.gir", "--theme", "red"]).misused(&["--theme", "red"]);
     view(folder.path(), words!["g.gir", "--run", "--profile", "t"]).misused(&["--profile"]);

@@ -5,6 +5,7 @@ use gabion_ir::{NodeId, Op, Value};
 use gabion_tensor::{BinaryFn, UnaryFn};
 
 use super::Site;
+use crate::ledger::TensorRows;
 use crate::patch::Patch;
 use crate::recipe::{parts_of, row_pieces};
 use crate::rewriter::Verdict;
@@ -33,9 +34,10 @@ pub(super) fn glu(site: &Site<'_>) -> Result<Verdict, LowerError> {
         segments[pair.gate].rows,
         segments[pair.up].rows
     );
+    let rows = site.rows_of_two([pair.gate, pair.up]);
     match obstacle(site, &pair) {
-        Some(why) => Ok(Verdict::Refuse(format!("{what}: {why}"))),
-        None => join(site, &pair, what),
+        Some(why) => Ok(Verdict::RefuseRows(vec![(format!("{what}: {why}"), rows)])),
+        None => join(site, &pair, what, rows),
     }
 }
 
@@ -138,7 +140,12 @@ impl Gate {
 }
 
 /// The two segments become one of twice the rows. Two biases become their concat.
-fn join(site: &Site<'_>, pair: &Gate, label: String) -> Result<Verdict, LowerError> {
+fn join(
+    site: &Site<'_>,
+    pair: &Gate,
+    label: String,
+    rows: Vec<TensorRows>,
+) -> Result<Verdict, LowerError> {
     let (graph, stack) = (site.graph, site.stack);
     let operands = graph.operands(site.id);
     let (origins, segments): (Vec<usize>, Vec<Segment>) = pair.segments(stack).into_iter().unzip();
@@ -158,7 +165,7 @@ fn join(site: &Site<'_>, pair: &Gate, label: String) -> Result<Verdict, LowerErr
     let pieces = row_pieces(&part_rows, order.iter().map(|&i| stack.segments[i].rows));
     new.parts = pieces.len();
     let biases = pair.biases(stack);
-    let patch = Patch::build(graph, label, &operands, &replaced, |b, t| {
+    let mut patch = Patch::build(graph, label, &operands, &replaced, |b, t| {
         let (before, extras) = t.split_at(first_extra);
         let mut args = before[..first_part].to_vec();
         let parts = &before[first_part..];
@@ -173,6 +180,7 @@ fn join(site: &Site<'_>, pair: &Gate, label: String) -> Result<Verdict, LowerErr
             .map(|&r| outs.get(r).copied().unwrap_or(outs[0]))
             .collect()
     })?;
+    patch.rows = rows;
     Ok(Verdict::Apply(patch))
 }
 

@@ -1,6 +1,41 @@
 //! Names as they are asked for: with words left out, or misspelt.
 
+use std::collections::BTreeSet;
+
+use gabion_ir::{Graph, Op};
 use strsim::levenshtein;
+
+/// Every module path, outer ones too.
+pub(super) fn scopes(graph: &Graph) -> BTreeSet<String> {
+    let mut scopes = BTreeSet::new();
+    for id in graph.node_ids() {
+        let scope = graph.node(id).scope.as_deref().unwrap_or_default();
+        let ends = scope.match_indices('.').map(|(at, _)| at);
+        for end in ends.chain([scope.len()]).filter(|end| *end > 0) {
+            scopes.insert(scope[..end].to_owned());
+        }
+    }
+    scopes
+}
+
+/// The names that values were given.
+pub(super) fn value_names(graph: &Graph) -> impl Iterator<Item = &str> {
+    let nodes = graph.node_ids();
+    let names = nodes.flat_map(|id| graph.node(id).names.iter().flatten());
+    names.map(|name| &**name)
+}
+
+/// Up to three modules, weights and values of a graph whose names resemble `name`, nearest first.
+pub fn names_like(graph: &Graph, name: &str) -> Vec<String> {
+    let mut names = scopes(graph);
+    names.extend(value_names(graph).map(str::to_owned));
+    let weights = graph.node_ids().filter_map(|id| match graph.op(id) {
+        Op::Weight(weight) => Some(weight.name.to_string()),
+        _ => None,
+    });
+    names.extend(weights);
+    nearest(name, names.iter().map(String::as_str))
+}
 
 /// A projection's name may be said without the word for it: `qkv` for `qkv_proj`.
 fn short(word: &str) -> &str {

@@ -147,7 +147,7 @@ impl Explainer<'_> {
         let graph = &self.source;
         let operands = graph.operands(value.node);
         match graph.op(value.node) {
-            Op::Matmul(matmul) => {
+            Op::Matmul(_) => {
                 let weight = *operands.get(1)?;
                 if !is_weight_only(graph, weight) {
                     return None;
@@ -155,26 +155,17 @@ impl Explainer<'_> {
                 if graph.value_type(weight).shape.rank() != 2 {
                     return Some(None);
                 }
-                let parts = if matmul.transpose_b {
-                    parts_of(graph, weight)
-                } else {
-                    transposed_parts_of(graph, weight)
-                };
-                Some(parts.and_then(|parts| self.row_of(value.node, &parts, row)))
+                let parts = self.product_parts(value.node);
+                Some(parts.and_then(|parts| self.row_of(value.node, parts, row)))
             }
             Op::StackedMatmul(stack) => {
                 let segment = stack.segments.get(value.result as usize)?;
                 if segment.halves.is_some() {
                     return Some(None);
                 }
-                let mut parts = Vec::new();
-                for &operand in &operands[stack.first_part()..stack.first_extra()] {
-                    let Some(more) = parts_of(graph, operand) else {
-                        return Some(None);
-                    };
-                    parts.extend(more);
-                }
-                Some(self.row_of(value.node, &parts, segment.rows[0] + row))
+                let parts = self.product_parts(value.node);
+                let row = segment.rows[0] + row;
+                Some(parts.and_then(|parts| self.row_of(value.node, parts, row)))
             }
             Op::Unary(_) | Op::Cast(_) | Op::Clamp(_) => self.product_row(operands[0], row),
             Op::Binary(binary) => {
@@ -208,12 +199,30 @@ impl Explainer<'_> {
         }
     }
 
-    fn row_of(&self, product: NodeId, recipes: &[PartRecipe], row: usize) -> Option<ProductRow> {
-        let parts: Option<Vec<Part>> = recipes
-            .iter()
-            .map(|recipe| places::part(&self.source, recipe))
-            .collect();
-        let parts = parts?;
+    /// The parts of a product's weight, one under the other; none for what is not followed.
+    pub(super) fn product_parts(&self, product: NodeId) -> Option<Vec<Part>> {
+        let graph = &self.source;
+        let operands = graph.operands(product);
+        let recipes: Vec<PartRecipe> = match graph.op(product) {
+            Op::Matmul(matmul) => {
+                let weight = *operands.get(1)?;
+                match matmul.transpose_b {
+                    true => parts_of(graph, weight)?,
+                    false => transposed_parts_of(graph, weight)?,
+                }
+            }
+            Op::StackedMatmul(stack) => {
+                let operands = &operands[stack.first_part()..stack.first_extra()];
+                let parts: Option<Vec<_>> = operands.iter().map(|v| parts_of(graph, *v)).collect();
+                parts?.into_iter().flatten().collect()
+            }
+            _ => return None,
+        };
+        let parts = recipes.iter().map(|recipe| places::part(graph, recipe));
+        parts.collect()
+    }
+
+    fn row_of(&self, product: NodeId, parts: Vec<Part>, row: usize) -> Option<ProductRow> {
         let mut first = 0;
         for (at, part) in parts.iter().enumerate() {
             if row < first + part.rows.len() {
