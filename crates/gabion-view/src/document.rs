@@ -3,7 +3,7 @@
 
 mod built;
 mod collect;
-pub(crate) mod cost;
+mod cost;
 mod reasons;
 mod sizes;
 mod steps;

@@ -56,6 +56,6 @@ pub(super) fn op_cost(graph: &Graph, id: NodeId, sizes: &Sizes) -> Cost {
 }
 
 /// A sum that stays at the largest number where it would be larger: sizes may be anything that was asked for.
-pub(crate) fn sum(all: impl IntoIterator<Item = u64>) -> u64 {
+pub(super) fn sum(all: impl IntoIterator<Item = u64>) -> u64 {
     all.into_iter().fold(0, u64::saturating_add)
 }

@@ -214,10 +214,10 @@ impl Look<'_> {
         let weights = boxes
             .iter()
             .filter(|id| document.get(**id).kind == Kind::Weight);
-        let weight_bytes: u64 = weights
+        let weight_bytes = weights
             .flat_map(|id| &document.get(*id).results)
             .map(|port| port.bytes)
-            .sum();
+            .fold(0, u64::saturating_add);
         let weights = row("weights", bytes(weight_bytes as f64));
         let around = match id {
             GroupId::ROOT => Vec::new(),

@@ -135,7 +135,7 @@ fn weight_data<'d>(
         let stored = sizes.bytes(&part.stored);
         let rows = part.stored.shape.first().map_or(1, |d| sizes.dim(d)).max(1);
         let share = stored / rows * (part.rows.len() as u64).min(rows);
-        bytes += share;
+        bytes = u64::saturating_add(bytes, share);
         parts.push((
             source,
             words.own(part.stored.to_string()),

@@ -28,24 +28,38 @@ class Ledger {
   about(id) {
     const { doc } = this;
     const keys = new Set(doc.originKeys(id));
-    if (["weight", "constant"].includes(doc.kinds[doc.kind[id]])) for (const key of this.readers(keys)) keys.add(key);
+    if (doc.kinds[doc.kind[id]] === "weight") for (const key of this.readers(keys)) keys.add(key);
     const found = new Set();
     for (const key of keys) for (const at of this.ofKey(key)) found.add(at);
     return [...found].sort((a, b) => a - b);
   }
 
-  /** The keys of what reads values of the first stage, also through what only moves their elements. */
+  /** Whether a box of the first stage depends on no input. */
+  floats(id) {
+    const { doc } = this;
+    if (!this.floating) {
+      const first = doc.stage(0);
+      this.floating = new Uint8Array(doc.n);
+      // Operands stand before their users.
+      for (const at of first.boxes) {
+        const free = doc.kinds[doc.kind[at]] !== "input" && first.operandsOf(at).every(([maker]) => this.floating[maker] === 1);
+        this.floating[at] = free ? 1 : 0;
+      }
+    }
+    return this.floating[id] === 1;
+  }
+
+  /** The keys of what reads values of the first stage, through all that depends on no input. */
   readers(keys) {
     const { doc } = this;
     const first = doc.stage(0);
-    const moves = (id) => doc.kinds[doc.kind[id]] === "movement";
     const stack = [...keys].map((key) => doc.find(0, key)).filter((id) => id >= 0);
     const found = new Set();
     while (stack.length > 0) {
       for (const user of first.usersOf(stack.pop())) {
         if (found.has(doc.key[user])) continue;
         found.add(doc.key[user]);
-        if (moves(user)) stack.push(user);
+        if (this.floats(user)) stack.push(user);
       }
     }
     return found;
