@@ -195,6 +195,14 @@ fn values_of_the_plans_weights_are_counted_and_those_that_cannot_be_read_are_lef
     let bins = numbers(&k["bins"]);
     assert_eq!(bins.len(), Histogram::BINS);
     assert_eq!((bins[0], bins[16], bins[63]), (1, 2, 1));
+    // Of the stack's parts the second has it.
+    let parts = data["plan"]["weights"][0]["parts"].as_array();
+    let numbers: Vec<u64> = parts
+        .into_iter()
+        .flatten()
+        .filter_map(|part| part[6].as_u64())
+        .collect();
+    assert_eq!(numbers, [0, 1, 0]);
 }
 
 #[test]
