@@ -222,6 +222,9 @@ def test_values_of_a_stacks_tensors_are_drawn(open_report):
     for part in "qkv":
         picture = page.get_by_role("img", name=re.compile(rf"^Histogram of .*layers\.3\.self_attn\.{part}_proj.* -\d.* to \d"))
         assert picture.locator("path").first.get_attribute("d").count("M") == 64
+        # It stands in its row, and is no wider than it says.
+        cell, box = picture.locator("xpath=ancestor::td").bounding_box(), picture.bounding_box()
+        assert cell["y"] <= box["y"] and box["y"] + box["height"] <= cell["y"] + cell["height"] and box["width"] == 192
     assert page.locator(".spread .bars").count() == 3
     # A graph without its checkpoint has none.
     page = open_report("three").page
