@@ -218,16 +218,19 @@ def test_values_of_a_stacks_tensors_are_drawn(open_report):
     page = open_report("smollm2").page
     page.get_by_role("tab", name="Weights").click()
     page.get_by_role("searchbox", name="Filter the weights").fill("layers.3.self_attn")
-    page.locator("#panel-stacks .row:not(.head)", has_text="qkv").first.click()
+    page.locator("#panel-stacks .row:not(.head)", has_text="q_proj_k_proj_v_proj").first.click()
     for part in "qkv":
         picture = page.get_by_role("img", name=re.compile(rf"^Histogram of .*layers\.3\.self_attn\.{part}_proj.* -\d.* to \d"))
         assert picture.locator("path").first.get_attribute("d").count("M") == 64
-    assert page.locator(".bars").count() == 3
+        # It stands in its row, and is no wider than it says.
+        cell, box = picture.locator("xpath=ancestor::td").bounding_box(), picture.bounding_box()
+        assert cell["y"] <= box["y"] and box["y"] + box["height"] <= cell["y"] + cell["height"] and box["width"] == 192
+    assert page.locator(".spread .bars").count() == 3
     # A graph without its checkpoint has none.
     page = open_report("three").page
     page.get_by_role("tab", name="Weights").click()
     expect(page.locator(".tables").first).to_be_visible()
-    assert page.locator(".bars").count() == 0
+    assert page.locator(".spread .bars").count() == 0
 
 
 def test_cones_and_colours(open_report):
