@@ -25,6 +25,8 @@ pub(super) struct LedgerData {
     target: Vec<u32>,
     /// The boxes of the first stage that the candidate was made from, and what they are called.
     from: Vec<Vec<BoxId>>,
+    /// The rows of stored tensors that the line is about: tensor, first, end.
+    rows: Vec<Vec<(u32, usize, usize)>>,
 }
 
 impl LedgerData {
@@ -52,6 +54,9 @@ impl LedgerData {
             data.seen.push(seen.map_or(0, |(at, _)| at as u32));
             data.target.push(seen.map_or(0, |(_, of)| item(of) + 1));
             data.from.push(sources(document, entry));
+            let rows = entry.rows.iter();
+            let rows = rows.map(|it| (words.get(&it.tensor), it.rows.start, it.rows.end));
+            data.rows.push(rows.collect());
         }
         data
     }

@@ -40,7 +40,12 @@ pub(crate) fn read_text_up_to(path: &Path, limit: u64) -> Result<String, CliErro
 }
 
 /// Bytes as text, or an error that says where they are none.
-pub(crate) fn utf8(bytes: Vec<u8>, what: impl FnOnce() -> String) -> Result<String, CliError> {
+/// A mark of the byte order at the start is no part of the text.
+pub(crate) fn utf8(mut bytes: Vec<u8>, what: impl FnOnce() -> String) -> Result<String, CliError> {
+    const MARK: &[u8] = b"\xEF\xBB\xBF";
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let byte = error.as_bytes().get(at).copied().unwrap_or(0);

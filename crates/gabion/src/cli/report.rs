@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gabion::checkpoint::write_bytes;
 use gabion::ir::Graph;
@@ -76,6 +76,10 @@ pub(crate) fn run(args: &Args, out: &Output) -> Done {
 impl Args {
     /// A page in the place of the graph that it is of would be all that is left of it.
     fn check_output(&self) -> Result<(), CliError> {
+        if self.output == Path::new("-") {
+            let message = "-o -: a page is written to a file, name one (-o report.html)";
+            return Err(CliError::Options(message.to_owned()));
+        }
         let same = std::fs::canonicalize(&self.output)
             .and_then(|output| Ok(output == std::fs::canonicalize(&self.source)?));
         match same {

@@ -174,6 +174,8 @@ fn a_graph_is_not_replaced_by_its_report() {
     let before = fs::read(folder.path().join("three.gir")).unwrap();
     gabion(folder.path(), ["report", "three.gir", "-o", "./three.gir"])
         .refused(&["three.gir", "the graph itself"]);
+    gabion(folder.path(), ["report", "three.gir", "-o", "-"]).refused(&["-o -", "-o report.html"]);
+    assert!(!folder.path().join("-").exists());
     assert_eq!(fs::read(folder.path().join("three.gir")).unwrap(), before);
 }
 

@@ -82,6 +82,7 @@ function documentJson(doc) {
   const lines = ledger.pass.map((pass, at) => ({
     pass: doc.words[pass], scope: doc.words[ledger.scope[at]], candidate: doc.words[ledger.candidate[at]],
     outcome: ledger.fired[at] === 1 ? "fired" : "refused", why: doc.words[ledger.why[at]],
+    ...(ledger.rows[at].length > 0 ? { rows: ledger.rows[at].map(([tensor, start, end]) => ({ tensor: doc.words[tensor], rows: { start, end } })) } : {}),
     ...(ledger.from[at].length > 0 ? { origins: ledger.from[at].map((id) => key(doc.key[id])) } : {}),
   }));
   const faults = doc.faults.map(([box, fault]) => ({ box, fault }));

@@ -27,7 +27,7 @@ class SearchBox {
     this.after = document.getElementById("search-next");
     this.input.addEventListener("input", () => {
       clearTimeout(this.waiting);
-      this.waiting = setTimeout(() => app.find(this.input.value), 80);
+      this.waiting = setTimeout(() => app.find(this.input.value), 40);
     });
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {

@@ -161,9 +161,13 @@ const LABELS: f64 = 400.0;
 const BAR: f64 = 18.0;
 const STEP: f64 = 24.0;
 
-/// A bar chart of all, one below the other.
+/// The colours of bars: of steps, and of the time between them.
+const STEPS: &str = "#3b6ea5";
+const BETWEEN: &str = "#9aa5b1";
+
+/// A bar chart of all, one below the other: a bar for each row of the table.
 pub(super) fn svg(all: &[ByStep]) -> String {
-    let lines: usize = all.iter().map(|it| it.rows.len() + 2).sum();
+    let lines: usize = all.iter().map(|it| it.rows.len() + 3).sum();
     let height = lines as f64 * STEP + 16.0;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\" role=\"img\">\n<title>Time by step</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
@@ -179,24 +183,24 @@ pub(super) fn svg(all: &[ByStep]) -> String {
             micros(it.wall)
         );
         y += STEP;
-        let longest = it
-            .rows
-            .first()
-            .map_or(0.0, |row| micros(row.time))
-            .max(1e-9);
-        for row in &it.rows {
-            let width = (WIDTH - LABELS - 130.0) * micros(row.time) / longest;
+        let steps = it.rows.iter().map(|row| (&*row.what, row.time, STEPS));
+        let between = ("between steps", it.between(), BETWEEN);
+        let bars = steps.chain([between]);
+        let longest = bars.clone().map(|(_, time, _)| time).max();
+        let longest = micros(longest.unwrap_or_default()).max(1e-9);
+        for (what, time, fill) in bars {
+            let width = (WIDTH - LABELS - 130.0) * micros(time) / longest;
             let _ = writeln!(
                 out,
-                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><rect x=\"{LABELS}\" y=\"{}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"#3b6ea5\"/><text x=\"{:.1}\" y=\"{}\">{:.0} us, {:.1} %</text>",
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><rect x=\"{LABELS}\" y=\"{}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{fill}\"/><text x=\"{:.1}\" y=\"{}\">{:.0} us, {:.1} %</text>",
                 LABELS - 8.0,
                 y + 14.0,
-                escaped(&row.what),
+                escaped(what),
                 y,
                 LABELS + width + 6.0,
                 y + 14.0,
-                micros(row.time),
-                100.0 * it.share(row.time)
+                micros(time),
+                100.0 * it.share(time)
             );
             y += STEP;
         }
@@ -251,7 +255,9 @@ mod tests {
     #[test]
     fn the_chart_is_xml_with_a_bar_for_each_row() {
         let svg = svg(&[sample()]);
-        assert_eq!(svg.matches("fill=\"#3b6ea5\"").count(), 2);
+        assert_eq!(svg.matches(&format!("fill=\"{STEPS}\"")).count(), 2);
+        assert_eq!(svg.matches(&format!("fill=\"{BETWEEN}\"")).count(), 1);
+        assert!(svg.contains("between steps") && svg.contains("20 us, 20.0 %"));
         assert!(svg.contains("decode &lt;1&gt;: 100 us") && svg.ends_with("</svg>\n"));
     }
 }
