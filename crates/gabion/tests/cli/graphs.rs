@@ -42,7 +42,7 @@ fn a_text_that_is_no_text_is_an_error() {
     gabion(folder.path(), ["check", "g.gir"]).refused(&["g.gir is not UTF-8: byte 0xff at 6"]);
     gabion(folder.path(), ["fmt", "g.gir"]).refused(&["g.gir is not UTF-8"]);
     // Some editors write a mark of the byte order.
-    let marked = "\u{feff}graph @g(%x: f32[2]) -> f32[2] {\n  return %x\n}\n";
+    let marked = "\u{feff}graph @g(%x: f32[2]) -> (f32[2]) {\n  return %x\n}\n";
     fs::write(folder.path().join("g.gir"), marked).unwrap();
     assert_eq!(gabion(folder.path(), ["check", "g.gir"]).code, 0);
 }
