@@ -18,7 +18,6 @@ mod ir_text;
 mod ir_verify;
 mod ir_written;
 mod large_graphs;
-mod layers;
 mod models;
 mod origins;
 mod packing;

@@ -1,7 +1,9 @@
 """What is selected, isolated and kept in mind, at which stage it is, and what the ledger says about it."""
 
+import json
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -135,6 +137,14 @@ def test_the_ledger_about_a_box_and_about_a_weight(open_report):
     for word in ["fired", "%q tests/web/three.gir:3", "%k tests/web/three.gir:5", "%v tests/web/three.gir:7"]:
         expect(row).to_contain_text(word)
     expect(why.locator("tr", has_text="stack_weights")).to_have_count(3)
+
+
+@pytest.mark.parametrize("name", ["three", "random", "decoder"])
+def test_every_box_has_the_lines_that_the_window_gives_it(open_report, name):
+    report = open_report(f"placed-{name}")
+    expected = json.loads(report.path.with_suffix(".json").read_text())["lines"]
+    assert report.page.evaluate("window.linesAbout()") == expected
+    assert any(expected)
 
 
 def test_the_ledgers_filter_reads_what_lines_are_made_from(open_report):

@@ -1,6 +1,6 @@
 //! What a plan says, in words for people: one phrase for each transform, arrangement and epilogue, wherever it is shown.
 
-use crate::kernel::{Epilogue, Kernel};
+use crate::kernel::{Epilogue, Kernel, NormKind, NormSpec};
 use crate::plan::Plan;
 use crate::weight::{Arrangement, Transform};
 
@@ -49,14 +49,24 @@ pub fn epilogue(epilogue: &Epilogue) -> String {
     }
 }
 
+/// `rms_norm, eps 0.00001`.
+pub fn norm(norm: NormSpec) -> String {
+    let kind = match norm.kind {
+        NormKind::Rms => "rms_norm",
+        NormKind::Layer => "layer_norm",
+        NormKind::LayerBias => "layer_norm with bias",
+    };
+    format!("{kind}, eps {}", norm.eps)
+}
+
 /// What follows a product, in order; "" where nothing does.
 pub fn epilogues(epilogues: &[Epilogue]) -> String {
     let words: Vec<String> = epilogues.iter().map(epilogue).collect();
     words.join(", ")
 }
 
-/// What is said of a product that nothing follows, beside one that something does.
-const AS_IT_IS: &str = "written as they are";
+/// What is said of a product that nothing follows.
+pub const AS_IT_IS: &str = "written as they are";
 
 /// For each weight, what products with it do with each of its segments. Where products of one weight do different things,
 /// all of them, with ` / ` between. "" where nothing follows.

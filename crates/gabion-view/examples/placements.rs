@@ -1,5 +1,5 @@
 //! Reports, and beside each where the window puts everything with this or that open: `tests/web` asks the page for the same
-//! and compares. So are the files that both write for other programs.
+//! and compares. So are the files that both write for other programs, and the lines of the ledger about each box.
 //!
 //! `cargo run -p gabion-view --example placements -- FOLDER [GRAPH.gir]..` writes `placed-NAME.html`, `placed-NAME.json`
 //! and `exported-NAME.json` for the graphs and for one that is drawn at random.
@@ -103,7 +103,9 @@ fn expected(document: &Document) -> Value {
             }
         }
     }
-    json!({ "sizes": sizes.collect::<Vec<Value>>(), "cases": cases })
+    let boxes = 0..document.boxes.len() as u32;
+    let lines: Vec<Vec<usize>> = boxes.map(|id| document.entries_of(id)).collect();
+    json!({ "sizes": sizes.collect::<Vec<Value>>(), "cases": cases, "lines": lines })
 }
 
 /// What the window writes: all as JSON, every stage for Model Explorer, and some views as DOT.

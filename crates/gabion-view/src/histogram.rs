@@ -138,12 +138,12 @@ fn sample(tensor: &HostTensor, part: &Part, most: usize) -> Result<(Vec<f32>, us
     let start = part.rows.start.saturating_mul(columns).min(end);
     let turned = part.recipe.contains(&Transform::Transpose);
     // Of rows that are stored as columns, every element may lie in a block of its own.
-    let (first, last, share) = match turned {
-        true => (start, end, elems),
-        false => (start / elems, end.div_ceil(elems), elems),
+    let (first, last) = match turned {
+        true => (start, end),
+        false => (start / elems, end.div_ceil(elems)),
     };
     // An odd step does not fall into step with rows.
-    let step = ((last - first).saturating_mul(share) / most) | 1;
+    let step = ((last - first).saturating_mul(elems) / most) | 1;
     let chosen = (first..last).step_by(step);
     let place = |at: usize| match turned {
         true => stored_at(part, &shapes, at).min(all - 1),

@@ -18,7 +18,7 @@ use gabion_ir::text::print::node_text;
 use gabion_ir::{Graph, NodeId, Op, Origins};
 use gabion_lower::{LowerError, LowerOptions, Lowered, Outcome, lower};
 use gabion_plan::profile::step_name;
-use gabion_plan::{Kernel, LoadError, Part, PartSource, Plan, Target, WeightId};
+use gabion_plan::{Kernel, LoadError, Part, PartSource, Plan, Target, WeightId, words};
 
 pub use find::names_like;
 use find::{Asked, Hit, nearest};
@@ -554,7 +554,7 @@ impl<'a> Explainer<'a> {
             row: hit.row,
             part,
             part_rows: of.rows.clone(),
-            recipe: places::recipe_words(of),
+            recipe: of.recipe.iter().map(words::transform).collect(),
             value,
             layout: match weight.layout {
                 gabion_plan::Layout::Tiles => "tiles",
@@ -562,7 +562,7 @@ impl<'a> Explainer<'a> {
             },
             segment,
             segment_rows: segment.map(|at| weight.segments[at].rows.clone()),
-            arrangement: segment.map(|at| places::arrangement_words(&weight.segments[at])),
+            arrangement: segment.map(|at| words::arrangement(weight.segments[at].arrangement)),
             partner: segment.and_then(|at| places::partner(&weight.segments[at], hit.row)),
             packed_bytes: layout.bytes(),
             packed: packed.collect(),
@@ -594,9 +594,9 @@ impl<'a> Explainer<'a> {
             stories.push(StepStory {
                 step: number,
                 name: step_name(&self.plan, number),
-                prologue: matmul.and_then(|m| m.prologue).map(places::norm_words),
+                prologue: matmul.and_then(|m| m.prologue).map(words::norm),
                 epilogue: output.map_or_else(Vec::new, |output| {
-                    output.epilogue.iter().map(places::epilogue_words).collect()
+                    output.epilogue.iter().map(words::epilogue).collect()
                 }),
                 result: buffer.map(|id| format!("%{}", self.plan.buffer(id).name)),
                 column: output

@@ -36,13 +36,22 @@ pub struct Query {
     fault: Option<String>,
 }
 
-/// The fields, for those who explain them.
+/// The fields, with what each is, for those who explain them. [`READ`] has them in the same order.
 pub const FIELDS: [(&str, &str); 5] = [
     ("op:", "the operator or kernel"),
     ("name:", "the name of a weight, input, output or value"),
     ("dtype:", "a dtype of a result"),
     ("shape:", "a shape of a result, with or without brackets"),
     ("in:", "the module path"),
+];
+
+/// What [`FIELDS`] are looked for in.
+const READ: [Field; FIELDS.len()] = [
+    Field::Op,
+    Field::Name,
+    Field::Dtype,
+    Field::Shape,
+    Field::Module,
 ];
 
 /// An expression larger than this once it is compiled is refused: nobody types one, and it would be slow.
@@ -140,14 +149,7 @@ fn split(word: &str) -> (bool, Field, &str) {
         Some(rest) => (true, rest),
         None => (false, word),
     };
-    let fields = [
-        ("op:", Field::Op),
-        ("name:", Field::Name),
-        ("dtype:", Field::Dtype),
-        ("shape:", Field::Shape),
-        ("in:", Field::Module),
-    ];
-    let found = fields.into_iter().find_map(|(prefix, field)| {
+    let found = FIELDS.iter().zip(READ).find_map(|((prefix, _), field)| {
         let begins = word.get(..prefix.len())?.eq_ignore_ascii_case(prefix);
         begins.then(|| (field, &word[prefix.len()..]))
     });

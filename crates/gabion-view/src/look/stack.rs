@@ -59,7 +59,7 @@ impl Stack {
             rows: segment.rows.clone(),
             arrangement: words::arrangement(segment.arrangement),
             after: match after.as_str() {
-                "" => "written as they are".to_owned(),
+                "" => words::AS_IT_IS.to_owned(),
                 after => after.to_owned(),
             },
         });

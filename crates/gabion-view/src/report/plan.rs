@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gabion_plan::{Buffer, Layout, PartSource, Place, Plan, PlanWeight, words as plan_words};
+use gabion_plan::{Buffer, Layout, Part, PartSource, Place, Plan, PlanWeight, words as plan_words};
 use serde::Serialize;
 
 use super::data::Words;
@@ -26,8 +26,6 @@ pub(super) struct PlanData {
 /// How the values that a part takes of a stored tensor are spread.
 #[derive(Serialize)]
 struct HistogramData {
-    /// The tensor's name.
-    of: u32,
     /// The smallest value, the largest, the mean, the standard deviation.
     values: [f32; 4],
     not_finite: u32,
@@ -37,9 +35,8 @@ struct HistogramData {
 }
 
 impl HistogramData {
-    fn new<'d>(of: &'d Taken, it: &'d Histogram, words: &mut Words<'d>) -> Self {
+    fn new(it: &Histogram) -> Self {
         Self {
-            of: words.get(&of.tensor),
             values: [it.range.0, it.range.1, it.mean.0, it.mean.1],
             not_finite: it.not_finite,
             step: it.step,
@@ -47,6 +44,9 @@ impl HistogramData {
         }
     }
 }
+
+/// Source, stored type, recipe, first row, end row, bytes of those rows, the number of their histogram and one or 0.
+type PartData = (u32, u32, u32, usize, usize, u64, usize);
 
 #[derive(Serialize)]
 struct WeightData {
@@ -56,8 +56,7 @@ struct WeightData {
     /// Its box.
     id: u32,
     bytes: u64,
-    /// Source, stored type, recipe, first row, end row, bytes of those rows, the number of their histogram and one or 0.
-    parts: Vec<(u32, u32, u32, usize, usize, u64, usize)>,
+    parts: Vec<PartData>,
     /// First row, end row, arrangement, what is done with the products.
     segments: Vec<(usize, usize, u32, u32)>,
 }
@@ -91,22 +90,17 @@ impl PlanData {
         let numbers: BTreeMap<&Taken, usize> = histograms.keys().zip(1..).collect();
         let weights = plan.weights.iter().enumerate().filter_map(|(at, weight)| {
             let id = find(FIRST_PLAN_WEIGHT as usize + at)?;
-            let mut data = weight_data(document, weight, id, &done[at], words);
-            for (part, data) in weight.parts.iter().zip(&mut data.parts) {
-                let taken = Taken::of(part);
-                data.6 = taken.and_then(|it| numbers.get(&it).copied()).unwrap_or(0);
-            }
-            Some(data)
+            let histogram = |part: &Part| numbers.get(&Taken::of(part)?).copied();
+            let parts = parts_data(document, weight, histogram, words);
+            Some(weight_data(weight, id, parts, &done[at], words))
         });
         let weights = weights.collect();
         let mut buffers = Buffers::default();
         for buffer in &plan.buffers {
             buffers.push(document, buffer, words);
         }
-        let histograms = histograms.iter();
-        let histograms = histograms.map(|(of, it)| HistogramData::new(of, it, words));
         Some(Self {
-            histograms: histograms.collect(),
+            histograms: histograms.values().map(HistogramData::new).collect(),
             target: plan.target.clone(),
             stage: stage as u32,
             steps,
@@ -117,35 +111,40 @@ impl PlanData {
     }
 }
 
-fn weight_data<'d>(
+fn parts_data<'d>(
     document: &Document,
     weight: &'d PlanWeight,
-    id: u32,
-    done: &[String],
+    histogram: impl Fn(&Part) -> Option<usize>,
     words: &mut Words<'d>,
-) -> WeightData {
+) -> Vec<PartData> {
     let sizes = &document.sizes;
-    let mut bytes = 0;
-    let mut parts = Vec::with_capacity(weight.parts.len());
-    for part in &weight.parts {
+    let part = |part: &'d Part| {
         let source = match &part.source {
             PartSource::Checkpoint(name) => words.get(name),
             PartSource::Constant(_) => words.get("a constant of the graph"),
         };
         let stored = sizes.bytes(&part.stored);
         let rows = part.stored.shape.first().map_or(1, |d| sizes.dim(d)).max(1);
-        let share = stored / rows * (part.rows.len() as u64).min(rows);
-        bytes = u64::saturating_add(bytes, share);
-        parts.push((
+        (
             source,
             words.own(part.stored.to_string()),
             words.own(plan_words::recipe(&part.recipe)),
             part.rows.start,
             part.rows.end,
-            share,
-            0,
-        ));
-    }
+            stored / rows * (part.rows.len() as u64).min(rows),
+            histogram(part).unwrap_or(0),
+        )
+    };
+    weight.parts.iter().map(part).collect()
+}
+
+fn weight_data<'d>(
+    weight: &'d PlanWeight,
+    id: u32,
+    parts: Vec<PartData>,
+    done: &[String],
+    words: &mut Words<'d>,
+) -> WeightData {
     let segments = weight.segments.iter().enumerate().map(|(at, segment)| {
         let arrangement = plan_words::arrangement(segment.arrangement);
         let done = done.get(at).cloned().unwrap_or_default();
@@ -165,7 +164,7 @@ fn weight_data<'d>(
             Layout::Dense => "dense",
         },
         id,
-        bytes,
+        bytes: parts.iter().fold(0, |sum, it| sum.saturating_add(it.5)),
         parts,
         segments,
     }

@@ -5,6 +5,7 @@ mod export;
 mod faults;
 #[path = "../graphs/mod.rs"]
 mod graphs;
+mod layers;
 mod look;
 mod provenance;
 #[path = "../graphs/random.rs"]

@@ -2,14 +2,12 @@
 
 use gabion_ir::{Builder, Graph};
 use gabion_lower::Outcome;
-use gabion_nn::{BertConfig, BertEncoder, BertOptions, CausalLm, CausalLmConfig, Pooling};
 use gabion_view::Document;
 use gabion_view::document::{BoxId, Kind, StageKind};
 use gabion_view::look::Look;
 use gabion_view::place::Item;
-use serde_json::json;
 
-use crate::samples::{recorded, three_linears, ty};
+use crate::samples::{minilm, recorded, smollm2, three_linears, ty};
 
 /// Three products of one module without names; two of them are of one type, and the ledger calls them the same.
 fn twins() -> Graph {
@@ -30,37 +28,6 @@ fn twins() -> Graph {
         b.output(name, product.relu());
     }
     b.finish().expect("a graph")
-}
-
-/// SmolLM2-135M without its weights.
-fn smollm2() -> Graph {
-    let config = json!({
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-        "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "hidden_act": "silu",
-        "tie_word_embeddings": true, "rope_theta": 100000.0,
-    });
-    let config = CausalLmConfig::from_json(&config, "config.json").expect("a configuration");
-    let model = CausalLm::new(config, &|_: &str| None).expect("a model");
-    model.build_graph().expect("a graph")
-}
-
-/// all-MiniLM-L6-v2 without its weights.
-fn minilm() -> Graph {
-    let config = json!({
-        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "intermediate_size": 1536,
-        "num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 512,
-        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-    });
-    let config = BertConfig::from_json(&config, "config.json").expect("a configuration");
-    let model = BertEncoder::new(config, "", &|_: &str| None).expect("a model");
-    let options = BertOptions {
-        hidden_state: false,
-        pooling: Some(Pooling::Mean),
-        normalize: true,
-        ..BertOptions::default()
-    };
-    model.build_graph(options).expect("a graph")
 }
 
 /// What is multiplied by at the first stage: the weights that a box's sources read.

@@ -4,6 +4,7 @@ use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
+use gabion_view::Document;
 use gabion_view::look::{ColourBy, Pane, Theme};
 use gabion_view::place::{Direction, Item};
 use gabion_view::window::Viewer;
@@ -209,16 +210,21 @@ fn it_rests_while_nothing_happens() {
     assert!(harness.state().times_drawn() > drawn);
 }
 
-#[test]
-fn a_line_of_the_text_and_its_box_light_up_together() {
-    let document = recorded(&three_linears());
-    let mut harness = harness(&document, Theme::Light);
+/// The product %q, and the label of its line of the text.
+fn product_and_line(harness: &Harness<'_, Viewer<'_>>, document: &Document) -> (Item, String) {
     let q = harness.state().look.named("q").expect("a product");
     let Item::Box(id) = q else {
         panic!("{q:?} is no box");
     };
     let line = document.text(0).line_of(id).expect("a line");
-    let label = format!("line {}", line + 1);
+    (q, format!("line {}", line + 1))
+}
+
+#[test]
+fn a_line_of_the_text_and_its_box_light_up_together() {
+    let document = recorded(&three_linears());
+    let mut harness = harness(&document, Theme::Light);
+    let (q, label) = product_and_line(&harness, &document);
     harness.get_by_label(&label).click();
     harness.run_steps(SETTLED);
     assert_eq!(harness.state().look.selection(), Some(q));
@@ -238,12 +244,7 @@ fn pixels(harness: &mut Harness<'_, Viewer<'_>>, of: egui::Rect) -> Vec<image::R
 fn hovering_a_line_lights_its_box_and_hovering_a_box_its_line() {
     let document = recorded(&three_linears());
     let mut harness = harness(&document, Theme::Light);
-    let q = harness.state().look.named("q").expect("a product");
-    let Item::Box(id) = q else {
-        panic!("{q:?} is no box");
-    };
-    let line = document.text(0).line_of(id).expect("a line");
-    let label = format!("line {}", line + 1);
+    let (q, label) = product_and_line(&harness, &document);
     let line = harness.get_by_label(&label).rect();
     let at = place_of(&mut harness, q);
     let around = rect_of(&mut harness, q);

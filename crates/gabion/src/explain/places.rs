@@ -5,8 +5,7 @@ use gabion_checkpoint::TensorInfo;
 use gabion_ir::{Graph, Op};
 use gabion_lower::recipe::PartRecipe;
 use gabion_plan::{
-    Arrangement, Epilogue, NormKind, NormSpec, Part, PartSource, SegmentOutput, Transform,
-    WeightSegment,
+    Arrangement, Epilogue, Part, PartSource, SegmentOutput, Transform, WeightSegment,
 };
 use gabion_tensor::{BlockFormat, DType, f16};
 
@@ -238,31 +237,6 @@ pub(super) fn decode(dtype: DType, encoded: &[u8], at: usize) -> Option<f32> {
     values.get(at).copied()
 }
 
-pub(super) fn recipe_words(part: &Part) -> Vec<String> {
-    let words = part.recipe.iter().map(|transform| match transform {
-        Transform::Cast { dtype } => format!("cast to {dtype}"),
-        Transform::Clamp { min, max } => {
-            let limit = |word, limit: &Option<f64>| limit.map(|x| format!(" {word} {x}"));
-            let (min, max) = (limit("min", min), limit("max", max));
-            format!(
-                "clamp{}{}",
-                min.unwrap_or_default(),
-                max.unwrap_or_default()
-            )
-        }
-        Transform::Transpose => "transpose".to_owned(),
-        Transform::Reshape { shape } => format!("reshape to {shape:?}"),
-    });
-    words.collect()
-}
-
-pub(super) fn arrangement_words(segment: &WeightSegment) -> String {
-    match segment.arrangement {
-        Arrangement::Plain => "plain".to_owned(),
-        Arrangement::Halves { block } => format!("halves of blocks of {block} rows"),
-    }
-}
-
 /// The row that is computed together with `row`.
 pub(super) fn partner(segment: &WeightSegment, row: usize) -> Option<usize> {
     let Arrangement::Halves { block } = segment.arrangement else {
@@ -285,27 +259,6 @@ pub(super) fn result_column(output: &SegmentOutput, segment: &WeightSegment, row
             column / block * (block / 2) + column % block % (block / 2)
         }
         Arrangement::Plain | Arrangement::Halves { .. } => column,
-    }
-}
-
-pub(super) fn norm_words(norm: NormSpec) -> String {
-    let kind = match norm.kind {
-        NormKind::Rms => "rms_norm",
-        NormKind::Layer => "layer_norm",
-        NormKind::LayerBias => "layer_norm with bias",
-    };
-    format!("{kind}, eps {}", norm.eps)
-}
-
-pub(super) fn epilogue_words(epilogue: &Epilogue) -> String {
-    match epilogue {
-        Epilogue::Bias { .. } => "bias".to_owned(),
-        Epilogue::Map { func } => func.name().to_owned(),
-        Epilogue::Binary { func, .. } => format!("{} a tensor", func.name()),
-        Epilogue::Scalar { func, value } => format!("{} {value}", func.name()),
-        Epilogue::Glu { func } => format!("{} of the first half, times the second", func.name()),
-        Epilogue::Rope { .. } => "rotary embedding".to_owned(),
-        Epilogue::CacheWrite { .. } => "written into the cache".to_owned(),
     }
 }
 

@@ -238,6 +238,8 @@ async function start() {
     const { list, fault } = app.search.find(doc.stage(stage), question);
     return { fault, found: list.map((id) => `${doc.opWord(id)} ${doc.nameWord(id)}`) };
   };
+  // The lines of the ledger about each box: a test compares them with what the window says.
+  window.linesAbout = () => Array.from({ length: doc.n }, (_, id) => app.ledger.about(id));
   // Where what is selected, or what is made of it, is seen in each pane: a test clicks there.
   window.selectionSeenAt = () => app.panes.filter((pane) => !pane.root.hidden).map((pane) => {
     const [{ x, y, k }, middle] = [pane.camera, app.anchor(pane)];

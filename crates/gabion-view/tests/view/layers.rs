@@ -1,47 +1,13 @@
 //! What a viewer makes of models at their real sizes: their layers are one group at every stage, in one order, and what was
 //! opened in the graph as built is found again once it is lowered.
 
-use gabion_ir::{Builder, Graph, TensorValue};
-use gabion_lower::{LowerOptions, lower};
-use gabion_nn::BertOptions;
+use gabion_ir::{Builder, TensorValue};
 use gabion_view::document::GroupId;
 use gabion_view::look::Look;
 use gabion_view::place::Item;
 use gabion_view::{Document, Sizes};
-use serde_json::json;
 
-use crate::models::{bert, causal_lm, encoder_config, f32s, q4_1};
-use crate::running::target;
-
-fn recorded(graph: &Graph) -> Document {
-    let options = LowerOptions {
-        record: true,
-        ..LowerOptions::default()
-    };
-    let lowered = lower(graph, target(), &options).unwrap_or_else(|e| panic!("{e}"));
-    Document::of_lowered(graph, &lowered, &Sizes::default())
-}
-
-fn smollm2() -> Graph {
-    let config = json!({
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-        "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "hidden_act": "silu",
-        "tie_word_embeddings": true, "rope_theta": 100000.0,
-    });
-    let model = causal_lm(&config, q4_1);
-    model.build_graph().unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn minilm() -> Graph {
-    let config = encoder_config(json!({
-        "vocab_size": 30522, "hidden_size": 384, "intermediate_size": 1536,
-        "num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 512,
-    }));
-    bert(&config, f32s)
-        .build_graph(BertOptions::default())
-        .unwrap_or_else(|e| panic!("{e}"))
-}
+use crate::samples::{minilm, recorded, smollm2, ty};
 
 /// The names of the modules right in a group, from which passes filled none alone.
 fn modules(document: &Document, id: GroupId) -> Vec<String> {
@@ -105,7 +71,7 @@ fn what_was_opened_in_the_graph_as_built_is_open_once_it_is_lowered() {
 }
 
 fn input<'b>(b: &'b Builder, at: usize, name: &str) -> TensorValue<'b> {
-    b.input(&format!("{name}{at}"), "f32[8, 8]".parse().expect("a type"))
+    b.input(&format!("{name}{at}"), ty("f32[8, 8]"))
 }
 
 /// Projections of one size are three things, as their names say.
