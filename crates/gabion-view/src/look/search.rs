@@ -36,7 +36,7 @@ pub struct Query {
     fault: Option<String>,
 }
 
-/// The fields, with what each is, for those who explain them. [`READ`] has them in the same order.
+/// The fields, with what each is, for those who explain them.
 pub const FIELDS: [(&str, &str); 5] = [
     ("op:", "the operator or kernel"),
     ("name:", "the name of a weight, input, output or value"),
@@ -45,7 +45,7 @@ pub const FIELDS: [(&str, &str); 5] = [
     ("in:", "the module path"),
 ];
 
-/// What [`FIELDS`] are looked for in.
+/// What [`FIELDS`] are looked for in, in the same order.
 const READ: [Field; FIELDS.len()] = [
     Field::Op,
     Field::Name,
